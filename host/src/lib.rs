@@ -1,1 +1,8 @@
-//! stub
+//! xylem carries Kafka topics through WebAssembly plugins into Adobe Experience Platform.
+//!
+//! The modules stand in reading order: first the way a record goes, then the owners that it calls.
+#![deny(unsafe_code)]
+
+pub mod record;
+pub mod fault;
+pub mod config;
