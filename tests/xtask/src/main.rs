@@ -1,2 +1,57 @@
-//! stub
-fn main(){}
+//! The chores of people who work on xylem: `cargo xtask NAME`.
+//!
+//! A chore starts other programs and says what they cost. It installs nothing outside `target/`
+//! but the Rust target that guests are compiled for.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to its caller")]
+
+mod demo;
+mod guests;
+mod process;
+mod test;
+mod tools;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of people who work on xylem.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    /// Which one.
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+/// The chores.
+#[derive(Subcommand)]
+enum Chore {
+    /// Builds everything that the demo needs, then runs `xylem demo`
+    Demo {
+        /// Passed on to `xylem demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Installs what the tests stand on, builds the guests, and checks and tests everything
+    Test(test::Options),
+    /// Builds the guests into `target/plugins`
+    Plugins,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Demo { arguments } => demo::run(&arguments),
+        Chore::Test(options) => Ok(test::run(&options)),
+        Chore::Plugins => guests::build().map(|built| {
+            print!("{built}");
+            ExitCode::SUCCESS
+        }),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,118 @@
+//! The guests: built for `wasm32-wasip2` and laid into `target/plugins/NAME.wasm`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::{process, tools, workspace};
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// The Rust guests: name of the file in `target/plugins`, package. They are always built all
+/// together: a smaller selection would have other features of shared crates, and so other bytes.
+pub(crate) const RUST: [(&str, &str); 7] = [
+    ("csv", "xylem-plugin-csv"),
+    ("json", "xylem-plugin-json"),
+    ("pos", "xylem-plugin-pos"),
+    ("crm", "xylem-plugin-crm"),
+    ("hostile", "xylem-guest-hostile"),
+    ("order", "xylem-bench-order"),
+    ("example-rust", "xylem-example-rust"),
+];
+
+const TYPESCRIPT: &str = "example-typescript";
+
+/// What [`build`] made, a line for each guest.
+pub(crate) struct Built {
+    lines: Vec<String>,
+    /// Why a guest could not be built here, where one could not.
+    pub(crate) missing: Vec<String>,
+}
+
+impl fmt::Display for Built {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().chain(&self.missing).try_for_each(|line| writeln!(out, "{line}"))
+    }
+}
+
+/// Builds all guests. A file in `target/plugins` whose content would not change is left alone.
+pub(crate) fn build() -> Result<Built> {
+    add_target()?;
+    let mut cargo = process::cargo()?;
+    cargo.args(["build", "--profile", "guest", "--target", TARGET]);
+    process::run(cargo.args(package_arguments()))?;
+
+    let mut built = Built { lines: Vec::new(), missing: Vec::new() };
+    let target = workspace::target()?;
+    for (name, package) in RUST {
+        let made = target.join(TARGET).join("guest").join(package.replace('-', "_") + ".wasm");
+        let content =
+            std::fs::read(&made).with_context(|| format!("cargo made no `{}`", made.display()))?;
+        built.lines.push(lay(name, &content)?);
+    }
+    match tools::jco()? {
+        Some(jco) => built.lines.push(typescript(&jco)?),
+        None => built.missing.push(format!(
+            "{TYPESCRIPT}: not built, jco is not installed (`cargo xtask test --only tools`)"
+        )),
+    }
+    Ok(built)
+}
+
+/// `-p PACKAGE` for each Rust guest.
+pub(crate) fn package_arguments() -> impl Iterator<Item = &'static str> {
+    RUST.iter().flat_map(|(_, package)| ["-p", package])
+}
+
+/// Adds the target that guests are compiled for, where it is missing.
+pub(crate) fn add_target() -> Result<()> {
+    let sysroot = process::run_quietly(Command::new("rustc").args(["--print", "sysroot"]))?;
+    if Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).is_dir() {
+        return Ok(());
+    }
+    process::run(Command::new("rustup").args(["target", "add", TARGET]))
+        .with_context(|| format!("the Rust target `{TARGET}` is missing; add it to the toolchain"))
+}
+
+/// The path of a guest's component.
+fn path(name: &str) -> Result<PathBuf> {
+    Ok(workspace::target()?.join("plugins").join(name).with_extension("wasm"))
+}
+
+fn lay(name: &str, content: &[u8]) -> Result<String> {
+    let changed = process::write_if_changed(&path(name)?, content)?;
+    let note = if changed { "" } else { ", unchanged" };
+    Ok(format!("{name}: {} KB{note}", content.len() / 1000))
+}
+
+/// Builds the TypeScript example with jco, unless it was built from the same inputs before.
+fn typescript(jco: &Path) -> Result<String> {
+    let root = workspace::root()?;
+    let example = root.join("examples/plugins/typescript");
+    let source = example.join("src/plugin.ts");
+    let wit = root.join("wit");
+    let mut inputs = Vec::new();
+    for file in [&source, &wit.join("plugin.wit"), &example.join("package-lock.json")] {
+        let content = std::fs::read(file);
+        inputs.extend(content.with_context(|| format!("cannot read `{}`", file.display()))?);
+    }
+    let inputs_of_last = jco.join("example-typescript.inputs");
+    let made = path(TYPESCRIPT)?;
+    if made.is_file() && std::fs::read(&inputs_of_last).is_ok_and(|last| last == inputs) {
+        let size = std::fs::metadata(&made)?.len();
+        return Ok(format!("{TYPESCRIPT}: {} KB, unchanged", size / 1000));
+    }
+
+    let fresh = jco.join("example-typescript.wasm");
+    let mut componentize = Command::new("node");
+    componentize.current_dir(&example).arg(tools::jco_program(jco)).arg("componentize");
+    componentize.arg(&source).args(["--backend", "qjs", "--bundle"]);
+    componentize.args(["--backend-qjs-disable-async", "-n", "plugin", "-w"]);
+    process::run_quietly(componentize.arg(&wit).arg("-o").arg(&fresh))?;
+    let content = std::fs::read(&fresh)?;
+    let line = lay(TYPESCRIPT, &content)?;
+    process::write_if_changed(&inputs_of_last, &inputs)?;
+    Ok(line)
+}
