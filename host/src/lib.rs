@@ -3,6 +3,8 @@
 //! The modules stand in reading order: first the way a record goes, then the owners that it calls.
 #![deny(unsafe_code)]
 
-pub mod record;
-pub mod fault;
+pub mod batch;
 pub mod config;
+pub mod fault;
+pub mod record;
+pub mod settle;

@@ -55,11 +55,8 @@ impl Record {
     /// bookkeeping that goes with it.
     pub fn weight(&self) -> usize {
         const BOOKKEEPING: usize = 256;
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|h| h.key.len() + h.value.as_ref().map_or(0, Bytes::len))
-            .sum();
+        let headers: usize =
+            self.headers.iter().map(|h| h.key.len() + h.value.as_ref().map_or(0, Bytes::len)).sum();
         BOOKKEEPING
             + self.key.as_ref().map_or(0, Bytes::len)
             + self.payload.as_ref().map_or(0, Bytes::len)
