@@ -14,15 +14,7 @@
 //! The types are generated from `wit/plugin.wit` and compile for the developer's own machine too,
 //! so a plugin's mapping is tested with plain `cargo test`.
 
-#[expect(
-    missing_docs,
-    clippy::all,
-    clippy::pedantic,
-    clippy::missing_docs_in_private_items,
-    clippy::allow_attributes,
-    clippy::allow_attributes_without_reason,
-    reason = "generated from wit/plugin.wit"
-)]
+#[expect(clippy::pedantic, reason = "generated from wit/plugin.wit")]
 #[doc(hidden)]
 pub mod bindings {
     wit_bindgen::generate!({

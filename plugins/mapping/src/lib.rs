@@ -1,1 +1,13 @@
-//! stub
+//! What the shipped plugins share: values that lose nothing, dates, decimals, identities, entities.
+
+pub mod date;
+pub mod decimal;
+pub mod entity;
+pub mod identity;
+pub mod value;
+pub mod write;
+
+pub use date::{DateError, Moment};
+pub use decimal::Decimal;
+pub use entity::Entity;
+pub use value::Value;
