@@ -1,1 +1,3 @@
-//! stub
+//! All integration tests, in one binary: wasmtime and librdkafka are linked once.
+
+mod fixture;
