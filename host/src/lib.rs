@@ -6,5 +6,6 @@
 pub mod batch;
 pub mod config;
 pub mod fault;
+pub mod id;
 pub mod record;
 pub mod settle;
