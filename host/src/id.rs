@@ -103,13 +103,12 @@ mod tests {
     #[test]
     fn invariant_9_everything_that_tells_records_apart_is_in_the_id() {
         let names = ["a", "b", "ab", "", "bb"];
-        let fours = names.iter().flat_map(|a| {
-            names.iter().flat_map(move |b| {
-                names.iter().flat_map(move |c| names.iter().map(move |d| [*a, *b, *c, *d]))
+        let prefixes: BTreeSet<String> = (0..5 * 5 * 5 * 5)
+            .map(|n| [n % 5, n / 5 % 5, n / 25 % 5, n / 125].map(|i: usize| names[i]))
+            .map(|[cluster, topic, epoch, pipeline]| {
+                Ids::new(cluster, topic, epoch, pipeline).prefix
             })
-        });
-        let prefixes: BTreeSet<String> =
-            fours.map(|[a, b, c, d]| Ids::new(a, b, c, d).prefix).collect();
+            .collect();
         assert_eq!(prefixes.len(), 5 * 5 * 5 * 5);
 
         let ids = Ids::new("c", "t", "", "p");
