@@ -21,7 +21,7 @@ use std::borrow::Cow;
 
 use crate::value::Value;
 
-/// The first segment that stands for the tenant's own namespace.
+/// The name in a path that stands for the tenant's own namespace.
 pub const TENANT: &str = "_tenant";
 
 /// An entity: paths in, JSON out. What is empty is never part of it.
@@ -29,7 +29,7 @@ pub const TENANT: &str = "_tenant";
 pub struct Entity<'a> {
     /// The members so far, in the order they were first set.
     members: Vec<(Cow<'a, str>, Value<'a>)>,
-    /// What stands for [`TENANT`] at the head of a path.
+    /// What stands for [`TENANT`] in a path.
     tenant: Option<&'a str>,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Entity<'a> {
         Entity::default()
     }
 
-    /// An empty entity whose paths may begin with [`TENANT`].
+    /// An empty entity whose paths may name [`TENANT`].
     pub fn for_tenant(tenant: &'a str) -> Entity<'a> {
         Entity { members: Vec::new(), tenant: Some(tenant) }
     }
@@ -199,7 +199,8 @@ mod tests {
         let mut entity = Entity::for_tenant("_acme");
         entity.push(r"identityMap.Phone_E\.164", "+491");
         entity.set("_tenant.a", 1);
-        entity.set("x._tenant", 1);
+        entity.set("x._tenant.b", 1);
+        assert_eq!(entity.get("x._acme.b"), Some(&Value::from(1)));
         assert_eq!(entity.get(r"identityMap.Phone_E\.164").unwrap().kind(), "a list");
         assert_eq!(entity.get("_tenant.a"), Some(&Value::from(1)));
         assert_eq!(entity.get("a"), None);

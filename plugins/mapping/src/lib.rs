@@ -2,8 +2,11 @@
 
 pub mod date;
 pub mod decimal;
+pub mod decode;
 pub mod entity;
 pub mod identity;
+pub mod json;
+pub mod rows;
 pub mod value;
 pub mod write;
 
