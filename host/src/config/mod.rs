@@ -8,11 +8,32 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+mod component;
+mod files;
+mod kind;
+mod load;
+#[cfg(test)]
+mod manual;
+#[cfg(test)]
+mod mistakes;
+mod nearest;
+mod path;
+mod problem;
 mod reference;
+mod rules;
+mod shape;
+mod source;
+mod step;
+mod yaml;
 
+pub use component::{ComponentError, SHIPPED};
+pub use load::{Environment, Loaded, load, load_text, load_with};
+pub use path::KeyPath;
+pub use problem::{ConfigErrors, Problem, Severity};
 pub use reference::{Address, Secret};
+pub use step::StepError;
 
 /// The whole configuration of a process.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -61,6 +82,7 @@ pub struct Kafka {
     /// How long a silent process keeps its partitions, in milliseconds (`session.timeout.ms`;
     /// classic protocol only, the broker decides for `consumer`).
     #[serde(default = "Kafka::default_session_timeout_ms")]
+    #[schemars(range(min = 1_000, max = 3_600_000))]
     pub session_timeout_ms: u32,
     /// Goes into every id in place of the cluster's own id: set it when a cluster moves and ids
     /// must stay.
@@ -86,7 +108,7 @@ impl Kafka {
 }
 
 /// Where a group without a committed offset starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Start {
     /// At the oldest record.
@@ -96,7 +118,7 @@ pub enum Start {
 }
 
 /// The protocol of the consumer group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupProtocol {
     /// The protocol of all brokers, with cooperative-sticky assignment.
@@ -134,7 +156,7 @@ pub struct Sasl {
 }
 
 /// A SASL mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum SaslMechanism {
     /// User and password as they are; use it with TLS only.
     #[serde(rename = "PLAIN")]
@@ -171,6 +193,7 @@ pub struct Aep {
     pub ca_file: Option<PathBuf>,
     /// How long one request may take, in milliseconds, before it counts as unanswered.
     #[serde(default = "Aep::default_timeout_ms")]
+    #[schemars(range(min = 10, max = 600_000))]
     pub timeout_ms: u64,
 }
 
@@ -211,13 +234,16 @@ pub struct Plugin {
     pub component: Option<PathBuf>,
     /// The linear memory that one instance may use, in bytes.
     #[serde(default = "Plugin::default_max_memory_bytes")]
+    #[schemars(range(min = 1_048_576, max = 4_294_967_296u64))]
     pub max_memory_bytes: u64,
     /// The CPU time that one call may use, in milliseconds. A call that hits it is run again in
     /// halves; a record that hits it alone is dead-lettered.
     #[serde(default = "Plugin::default_max_cpu_ms")]
+    #[schemars(range(min = 1, max = 60_000))]
     pub max_cpu_ms: u64,
     /// The stack that one call may use, in bytes.
     #[serde(default = "Plugin::default_max_stack_bytes")]
+    #[schemars(range(min = 65_536, max = 4_194_304))]
     pub max_stack_bytes: usize,
 }
 
@@ -243,7 +269,7 @@ impl Plugin {
         1_000
     }
 
-    /// wasmtime's own default; CPython's and QuickJS' recursion fits.
+    /// wasmtime's own default; the recursion of `CPython` and `QuickJS` fits.
     fn default_max_stack_bytes() -> usize {
         512 * 1024
     }
@@ -314,7 +340,7 @@ impl SchemaRef {
 }
 
 /// How entities travel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// In AEP's envelope, synthesised here.
@@ -325,7 +351,7 @@ pub enum Mode {
 }
 
 /// What an event above Profile's size limit is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Oversize {
     /// A fault: the record is dead-lettered.
@@ -336,7 +362,7 @@ pub enum Oversize {
 }
 
 /// What order a destination keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
     /// Offset order within a partition.
@@ -351,12 +377,16 @@ pub enum Order {
 #[serde(deny_unknown_fields, default)]
 pub struct Batch {
     /// The most messages in one request.
+    #[schemars(range(min = 1, max = 10_000))]
     pub max_messages: usize,
     /// The most bytes in one request, envelope included. AEP refuses above 1 MB.
+    #[schemars(range(min = 1_000, max = 1_000_000))]
     pub max_bytes: usize,
     /// How long the first event of a request waits for others, in milliseconds.
+    #[schemars(range(min = 0, max = 60_000))]
     pub linger_ms: u64,
     /// The most requests on their way at once.
+    #[schemars(range(min = 1, max = 256))]
     pub max_in_flight: usize,
 }
 
@@ -412,7 +442,7 @@ pub struct Pipeline {
 }
 
 /// The form of payloads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
     /// UTF-8 text; other bytes are the record's fault.
@@ -423,7 +453,7 @@ pub enum Form {
 }
 
 /// The form of keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyForm {
     /// Plugins do not see keys.
@@ -436,7 +466,7 @@ pub enum KeyForm {
 }
 
 /// What becomes of records without a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Tombstones {
     /// They are filtered.
@@ -449,7 +479,7 @@ pub enum Tombstones {
 }
 
 /// How `xylem try` cuts a file into records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
     /// A record per line; a CSV row ends outside quotes.
@@ -489,12 +519,16 @@ pub struct DeadLetter {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Threads that run plugins; absent means one per core.
+    #[schemars(range(min = 1, max = 256))]
     pub workers: Option<usize>,
     /// The budget of records and events in flight, in bytes.
+    #[schemars(range(min = 65_536, max = 17_179_869_184u64))]
     pub in_flight_bytes: usize,
     /// The most records in one call of a plugin.
+    #[schemars(range(min = 1, max = 10_000))]
     pub call_records: usize,
     /// The most payload bytes in one call of a plugin.
+    #[schemars(range(min = 1_024, max = 16_777_216))]
     pub call_bytes: usize,
 }
 
@@ -533,6 +567,7 @@ impl Default for Admin {
 pub struct Shutdown {
     /// How long a stop may take to deliver what is in flight, in milliseconds. What is not
     /// delivered by then is not committed and comes again.
+    #[schemars(range(min = 0, max = 3_600_000))]
     pub grace_ms: u64,
 }
 

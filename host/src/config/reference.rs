@@ -1,13 +1,22 @@
 //! Values that may refer to the environment or to a file: addresses and secrets.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::files::{self, ReadError};
+use super::nearest::nearest;
+
+/// The most bytes that a file named in a reference may hold; a private key has three kilobytes.
+const MAX_BYTES: u64 = 64 * 1024;
 
 /// A text that may contain `${NAME}` and `${file:PATH}`; shown freely.
-#[derive(Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(transparent)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Address(String);
 
 impl Address {
@@ -40,11 +49,24 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
+impl JsonSchema for Address {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Address".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", REFERENCES: "address" })
+    }
+}
+
 /// A text that may contain references and is never shown.
 ///
 /// Invariant 10: it has no `Display`, its `Debug` prints `***`, and only [`Secret::expose`] reads it.
-#[derive(Clone, PartialEq, Eq, JsonSchema)]
-#[schemars(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -68,5 +90,171 @@ impl fmt::Debug for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self)
+    }
+}
+
+impl JsonSchema for Secret {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", REFERENCES: "secret" })
+    }
+}
+
+/// The keyword of the JSON Schema that says where references are read.
+pub(super) const REFERENCES: &str = "x-references";
+
+/// Resolves references, and remembers the files it read.
+pub(super) struct Resolver<'a> {
+    base_dir: &'a Path,
+    environment: &'a BTreeMap<String, OsString>,
+    /// The files that references named, for whoever watches them.
+    pub(super) files: BTreeSet<PathBuf>,
+}
+
+/// Why a reference can not be resolved. Invariant 10: names and paths, never contents.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReferenceError {
+    #[error("`${{` has no closing `}}`")]
+    Unclosed,
+    #[error("`${{{0}}}` is no reference")]
+    Malformed(String),
+    #[error("the environment has no variable `{name}`")]
+    Unset { name: String, nearest: Option<String> },
+    #[error("the variable `{0}` is not UTF-8")]
+    NotUtf8(String),
+    #[error("`${{file:{path}}}` cannot be read: {source}")]
+    File { path: String, source: ReadError },
+}
+
+impl ReferenceError {
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unclosed => Some("a literal `${` is written `$${`".to_owned()),
+            Self::Malformed(_) => Some(
+                "references are `${NAME}` (letters, digits, underscores) and `${file:PATH}`; \
+                 there are no defaults"
+                    .to_owned(),
+            ),
+            Self::Unset { nearest: Some(nearest), .. } => Some(format!("it has `{nearest}`")),
+            Self::File { .. } => {
+                Some("paths are relative to the folder of the configuration file".to_owned())
+            }
+            Self::Unset { .. } | Self::NotUtf8(_) => None,
+        }
+    }
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(base_dir: &'a Path, environment: &'a BTreeMap<String, OsString>) -> Self {
+        Self { base_dir, environment, files: BTreeSet::new() }
+    }
+
+    /// The text with its references replaced by what they refer to; `$${` becomes `${`.
+    pub(super) fn resolve(&mut self, text: &str) -> Result<String, ReferenceError> {
+        let mut resolved = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            if let Some(before) = before.strip_suffix('$') {
+                resolved.push_str(before);
+                resolved.push_str("${");
+                rest = after;
+                continue;
+            }
+            let (name, after) = after.split_once('}').ok_or(ReferenceError::Unclosed)?;
+            resolved.push_str(before);
+            resolved.push_str(&match name.strip_prefix("file:") {
+                Some(path) => self.file(path)?,
+                None => self.variable(name)?,
+            });
+            rest = after;
+        }
+        resolved.push_str(rest);
+        Ok(resolved)
+    }
+
+    fn variable(&self, name: &str) -> Result<String, ReferenceError> {
+        if !is_name(name) {
+            return Err(ReferenceError::Malformed(name.to_owned()));
+        }
+        let Some(value) = self.environment.get(name) else {
+            let nearest = nearest(name, self.environment.keys().map(String::as_str));
+            let nearest = nearest.map(str::to_owned);
+            return Err(ReferenceError::Unset { name: name.to_owned(), nearest });
+        };
+        value.to_str().map(str::to_owned).ok_or_else(|| ReferenceError::NotUtf8(name.to_owned()))
+    }
+
+    fn file(&mut self, path: &str) -> Result<String, ReferenceError> {
+        let full = self.base_dir.join(path);
+        let text = files::read_text(&full, MAX_BYTES)
+            .map_err(|source| ReferenceError::File { path: path.to_owned(), source })?;
+        self.files.insert(full);
+        // Editors and `echo` end a file with a line break that nobody means.
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+    }
+}
+
+/// The first thing in a text that looks like a reference, for places where none is read.
+pub(super) fn looks_like_reference(text: &str) -> Option<&str> {
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let from_here = rest.get(start..)?;
+        let end = from_here.find('}')?;
+        let name = from_here.get(2..end)?;
+        let upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        if name.starts_with("file:") || (!name.is_empty() && name.chars().all(upper)) {
+            return from_here.get(..=end);
+        }
+        rest = from_here.get(2..)?;
+    }
+    None
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_resolved() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("pw"), "s3cret\r\n").unwrap();
+        let environment = BTreeMap::from([("HOST".to_owned(), OsString::from("kafka"))]);
+        let mut resolver = Resolver::new(dir.path(), &environment);
+        assert_eq!(
+            resolver.resolve("${HOST}:9092,${HOST}-2:9092").unwrap(),
+            "kafka:9092,kafka-2:9092"
+        );
+        assert_eq!(resolver.resolve("${file:pw}").unwrap(), "s3cret");
+        assert_eq!(resolver.resolve("a$${HOST}b$c").unwrap(), "a${HOST}b$c");
+        assert_eq!(resolver.files.len(), 1);
+        for bad in ["${HOST", "${}", "${HOST:-x}", "${HOSTS}", "${file:none}", "${file:.}"] {
+            assert!(resolver.resolve(bad).is_err(), "{bad}");
+        }
+        assert_eq!(resolver.resolve("${HOSTS}").unwrap_err().hint().unwrap(), "it has `HOST`");
+    }
+
+    #[test]
+    fn invariant_10_a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Secret::literal("s3cret")), "***");
+    }
+
+    #[test]
+    fn templates_of_others_are_no_references() {
+        assert_eq!(looks_like_reference("x ${orderId} ${"), None);
+        assert_eq!(looks_like_reference("x ${a} ${DB_PASSWORD}!"), Some("${DB_PASSWORD}"));
+        assert_eq!(looks_like_reference("${file:a b}"), Some("${file:a b}"));
     }
 }

@@ -1,0 +1,117 @@
+//! From a file to a [`Config`], or to everything that is wrong with it.
+//!
+//! The one place that reads the environment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use schemars::schema_for;
+use serde_json::Value as Json;
+
+use super::Config;
+use super::files;
+use super::path::KeyPath;
+use super::problem::{ConfigErrors, Draft, Problem, Problems, Severity};
+use super::reference::Resolver;
+use super::rules;
+use super::shape::Shape;
+use super::source::Source;
+use super::yaml;
+
+/// The most bytes of a configuration file; a `ConfigMap` holds one mebibyte.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// A configuration that can be used, as far as can be known from files alone.
+pub struct Loaded {
+    /// The configuration, references resolved.
+    pub config: Config,
+    /// The folder that relative paths start from.
+    pub base_dir: PathBuf,
+    /// What somebody should look at.
+    pub warnings: Vec<Problem>,
+    /// The files that references named: when one changes, so does the configuration.
+    pub referenced: BTreeSet<PathBuf>,
+    source: Source,
+}
+
+impl Loaded {
+    /// A path of the configuration, from its folder.
+    pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.base_dir.join(path)
+    }
+
+    /// An error that was found later, shown at its place in the file.
+    pub fn error(&self, path: &KeyPath, message: impl Into<String>) -> Problem {
+        Draft::error(path, self.source.locate(path), message).draw(&self.source)
+    }
+
+    /// A warning that was found later, shown at its place in the file.
+    pub fn warning(&self, path: &KeyPath, message: impl Into<String>) -> Problem {
+        Draft::error(path, self.source.locate(path), message).warning().draw(&self.source)
+    }
+}
+
+/// The variables of the environment by name.
+pub type Environment = BTreeMap<String, OsString>;
+
+/// Reads a configuration file and the environment.
+///
+/// Reads the files that the configuration names, but starts nothing and connects to nothing.
+pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    load_with(path, &environment.collect())
+}
+
+/// Reads a configuration file with a given environment.
+pub fn load_with(path: &Path, environment: &Environment) -> Result<Loaded, ConfigErrors> {
+    let text = files::read_text(path, MAX_BYTES)
+        .map_err(|error| Problem::in_file(path, format!("the file cannot be read: {error}")))?;
+    let base_dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    load_text(path, text, base_dir, environment)
+}
+
+/// Reads a configuration from its text; `file` is the name to show, `base_dir` where paths start.
+pub fn load_text(
+    file: &Path,
+    text: String,
+    base_dir: PathBuf,
+    environment: &Environment,
+) -> Result<Loaded, ConfigErrors> {
+    let (root, twice) = match yaml::parse(&text) {
+        Ok(parsed) => parsed,
+        Err(mistake) => {
+            let source = Source::unreadable(file.to_owned(), text);
+            return Err(mistake.draft().draw(&source).into());
+        }
+    };
+    let mut problems = Problems::new(Source::new(file.to_owned(), text, root.clone()));
+    for mistake in twice {
+        problems.twice(mistake);
+    }
+
+    let mut resolver = Resolver::new(&base_dir, environment);
+    let schema = Json::from(schema_for!(Config));
+    let mut shape = Shape { schema: &schema, problems: &mut problems, resolver: &mut resolver };
+    let json = shape.check(&root);
+    let referenced = resolver.files;
+
+    // What has the shape of the types is of the types; if not, the schema does not say what they do.
+    let Ok(config) = serde_json::from_value::<Config>(json) else {
+        let bug = Problem::in_file(file, "the configuration's schema and its types differ")
+            .hint("this is a mistake in xylem: please report it with the configuration's keys");
+        let found = problems.finish().0.into_iter();
+        return Err(ConfigErrors { problems: found.chain([bug]).collect() });
+    };
+    rules::check(&config, &base_dir, &mut problems);
+
+    let (problems, source) = problems.finish();
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(ConfigErrors { problems });
+    }
+    Ok(Loaded { config, base_dir, warnings: problems, referenced, source })
+}
