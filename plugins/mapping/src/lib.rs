@@ -1,9 +1,13 @@
 //! What the shipped plugins share: values that lose nothing, dates, decimals, identities, entities.
 
+pub mod conservation;
+pub mod conserve;
 pub mod date;
 pub mod decimal;
 pub mod decode;
+pub mod document;
 pub mod entity;
+pub mod format;
 pub mod identity;
 pub mod json;
 pub mod rows;
