@@ -8,9 +8,9 @@
 //! One shape serves JSON, XML and rows. An XML attribute is a child named `@name`; a repeated
 //! element is several children of one name; the items of a JSON array are children named `[]`.
 
-use std::{cell::Cell, collections::HashSet, fmt, rc::Rc};
+use std::{borrow::Cow, cell::Cell, collections::HashSet, rc::Rc};
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use crate::{json, value::Value};
 
 /// The most values (elements, attributes, keys, items) of one document. A value costs about
 /// 100 bytes, so a document at this limit takes 25 of the 64 MB that an instance has.
@@ -37,13 +37,15 @@ pub struct Node {
 /// What kind of value a [`Node`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A JSON object, or an XML element (which may have text beside its children).
+    /// A JSON object. Of repeated keys the last counts.
     Object,
+    /// An XML element, which may have text beside its children.
+    Element,
     /// A JSON array.
     Array,
     /// Text: a JSON string, an attribute, a cell.
     Text,
-    /// A JSON number, its text being the shortest that reads back as the same number.
+    /// A JSON number, as it is written.
     Number,
     /// A JSON boolean.
     Bool,
@@ -86,14 +88,44 @@ impl Node {
     /// # Errors
     /// A sentence with line and column, without any of the document's content.
     pub fn from_json(text: &str) -> Result<Self, String> {
+        let value = json::parse(text, json::MAX_DEPTH)
+            .map_err(|error| format!("the document is not JSON: {error}"))?;
         let mut names = Names::default();
-        let mut reader = serde_json::Deserializer::from_str(text);
         let mut left = MAX_VALUES;
-        let name = names.get("");
-        let root = Seed { name, names: &mut names, left: &mut left }
-            .deserialize(&mut reader)
-            .and_then(|root| reader.end().map(|()| root));
-        root.map_err(|error| format!("the document is not JSON: {error}"))
+        Self::from_value("", value, &mut names, &mut left)
+            .ok_or_else(|| format!("the document has more than {MAX_VALUES} values"))
+    }
+
+    /// A value and what is below it; none where the document has too many.
+    fn from_value(
+        name: &str,
+        value: Value<'_>,
+        names: &mut Names,
+        left: &mut usize,
+    ) -> Option<Self> {
+        *left = left.checked_sub(1)?;
+        let name = names.get(name);
+        let scalar = |kind, text: Cow<'_, str>| Self::new(name, kind, text);
+        Some(match value {
+            Value::Null => scalar(Kind::Null, "".into()),
+            Value::Bool(value) => scalar(Kind::Bool, if value { "true" } else { "false" }.into()),
+            Value::Number(text) => scalar(Kind::Number, text),
+            Value::Text(text) => scalar(Kind::Text, text),
+            Value::Array(items) => {
+                let mut node = scalar(Kind::Array, "".into());
+                for item in items {
+                    node.push(Self::from_value(ITEM, item, names, left)?);
+                }
+                node
+            }
+            Value::Object(members) => {
+                let mut node = scalar(Kind::Object, "".into());
+                for (key, member) in members {
+                    node.push(Self::from_value(&key, member, names, left)?);
+                }
+                node
+            }
+        })
     }
 
     /// The name: see the module's notation.
@@ -126,9 +158,10 @@ impl Node {
         self.text.push_str(text);
     }
 
-    /// The first child of a name.
+    /// The child of a name: of an element the first, of an object, as everywhere, the last.
     pub fn child(&self, name: &str) -> Option<&Self> {
-        self.children.iter().find(|child| &*child.name == name)
+        let mut named = self.children.iter().filter(|child| &*child.name == name);
+        if self.kind == Kind::Object { named.next_back() } else { named.next() }
     }
 
     /// Every child of a name: a repeated element.
@@ -148,7 +181,7 @@ impl Node {
         items.iter().chain(one)
     }
 
-    /// The first value at a path of names separated by dots.
+    /// The value at a path of names separated by dots.
     pub fn at(&self, path: &str) -> Option<&Self> {
         path.split('.').try_fold(self, |node, name| node.child(name))
     }
@@ -260,109 +293,16 @@ impl Names {
     }
 }
 
-/// Reads one JSON value into a [`Node`]; `serde_json` bounds the depth at 128.
-struct Seed<'s> {
-    /// The value's name.
-    name: Rc<str>,
-    /// The document's names.
-    names: &'s mut Names,
-    /// How many values the document may still have.
-    left: &'s mut usize,
-}
-
-impl Seed<'_> {
-    /// The node, unless the document has too many.
-    fn node<E: de::Error>(self, kind: Kind, text: impl Into<String>) -> Result<Node, E> {
-        count(self.left)?;
-        Ok(Node::new(self.name, kind, text))
-    }
-}
-
-/// Counts one value.
-fn count<E: de::Error>(left: &mut usize) -> Result<(), E> {
-    *left = left
-        .checked_sub(1)
-        .ok_or_else(|| E::custom(format_args!("it has more than {MAX_VALUES} values")))?;
-    Ok(())
-}
-
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
-    type Value = Node;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Seed<'_> {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Node, E> {
-        self.node(Kind::Null, "")
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Node, E> {
-        self.node(Kind::Bool, if value { "true" } else { "false" })
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Node, E> {
-        self.node(Kind::Number, value.to_string())
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Node, E> {
-        self.node(Kind::Number, value.to_string())
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Node, E> {
-        self.node(Kind::Number, value.to_string())
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Node, E> {
-        self.node(Kind::Text, value)
-    }
-
-    fn visit_string<E: de::Error>(self, value: String) -> Result<Node, E> {
-        self.node(Kind::Text, value)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
-        count(self.left)?;
-        let mut node = Node::new(self.name, Kind::Array, "");
-        loop {
-            let name = self.names.get(ITEM);
-            let seed = Seed { name, names: &mut *self.names, left: &mut *self.left };
-            match items.next_element_seed(seed)? {
-                Some(item) => node.push(item),
-                None => return Ok(node),
-            }
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
-        count(self.left)?;
-        let mut node = Node::new(self.name, Kind::Object, "");
-        while let Some(key) = entries.next_key::<String>()? {
-            let name = self.names.get(&key);
-            let seed = Seed { name, names: &mut *self.names, left: &mut *self.left };
-            node.push(entries.next_value_seed(seed)?);
-        }
-        Ok(node)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn numbers_keep_their_digits() {
-        let node = Node::from_json(r#"{"id": 9007199254740993, "f": 13.50, "n": -5}"#).unwrap();
-        assert_eq!(node.text_at("id"), Some("9007199254740993"));
-        assert_eq!(node.text_at("f"), Some("13.5"));
+        let node =
+            Node::from_json(r#"{"id": 123456789012345678901234, "f": 13.50, "n": -5}"#).unwrap();
+        assert_eq!(node.text_at("id"), Some("123456789012345678901234"));
+        assert_eq!(node.text_at("f"), Some("13.50"));
         assert_eq!(node.text_at("n"), Some("-5"));
     }
 
@@ -398,7 +338,7 @@ mod tests {
     #[test]
     fn a_document_that_is_not_json_says_where_and_shows_nothing() {
         let error = Node::from_json("{\"secret\": tru}").unwrap_err();
-        assert!(error.contains("line 1 column") && !error.contains("secret"), "{error}");
+        assert!(error.contains("line 1, column") && !error.contains("secret"), "{error}");
         assert!(Node::from_json("{} {}").is_err());
         assert!(Node::from_json(&"[".repeat(1000)).is_err());
     }

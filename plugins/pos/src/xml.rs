@@ -7,7 +7,10 @@ use quick_xml::{
     Reader, XmlVersion,
     events::{BytesRef, BytesStart, Event},
 };
-use xylem_mapping::document::{Kind, MAX_VALUES, Names, Node};
+use xylem_mapping::{
+    decode,
+    document::{Kind, MAX_VALUES, Names, Node},
+};
 
 /// How deep elements may nest. POSLog documents nest about ten deep.
 const MAX_DEPTH: usize = 64;
@@ -21,19 +24,12 @@ const PROLOG: usize = 256;
 /// # Errors
 /// A sentence without any of the document's content.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, String> {
-    let encoding = match Encoding::for_bom(bytes) {
-        Some((encoding, _)) => encoding,
-        None => match prolog_encoding(bytes) {
-            Some(label) => Encoding::for_label(label.as_bytes())
-                .ok_or("the prolog names an encoding that is not known")?,
-            None => encoding_rs::UTF_8,
-        },
+    let fallback = match prolog_encoding(bytes) {
+        Some(label) => Encoding::for_label_no_replacement(label.as_bytes())
+            .ok_or("the prolog names an encoding that is not known")?,
+        None => encoding_rs::UTF_8,
     };
-    let (text, encoding, broken) = encoding.decode(bytes);
-    if broken {
-        return Err(format!("the document is not valid {}", encoding.name()));
-    }
-    Ok(text)
+    decode::decode(bytes, fallback).map_err(|error| format!("the document {error}"))
 }
 
 /// The encoding that `<?xml … encoding="…"?>` names. UTF-16 without a byte order mark is seen by
@@ -122,7 +118,7 @@ impl Tree {
             return Err("it has more than one root element".to_owned());
         }
         self.count()?;
-        let mut node = Node::new(self.names.get(start.local_name().as_ref()), Kind::Object, "");
+        let mut node = Node::new(self.names.get(start.local_name().as_ref()), Kind::Element, "");
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|_| "an attribute is not well-formed")?;
             if attribute.key.as_namespace_binding().is_some() {
