@@ -3,9 +3,14 @@
 //! The modules stand in reading order: first the way a record goes, then the owners that it calls.
 #![deny(unsafe_code)]
 
+pub mod admin;
 pub mod batch;
 pub mod config;
 pub mod fault;
 pub mod id;
 pub mod record;
 pub mod settle;
+pub mod telemetry;
+
+#[cfg(test)]
+mod manual;

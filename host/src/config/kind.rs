@@ -244,7 +244,7 @@ fn type_of(schema: &Json) -> Option<&str> {
 }
 
 /// The texts that an enum takes.
-pub(super) fn choices(schema: &Json) -> Option<Vec<String>> {
+pub(crate) fn choices(schema: &Json) -> Option<Vec<String>> {
     if let Some(values) = schema.get("enum").and_then(Json::as_array) {
         return Some(values.iter().filter_map(Json::as_str).map(str::to_owned).collect());
     }

@@ -16,6 +16,11 @@ mod kind;
 mod load;
 #[cfg(test)]
 mod manual;
+
+#[cfg(test)]
+pub(crate) use kind::choices;
+#[cfg(test)]
+pub(crate) use reference::REFERENCES;
 #[cfg(test)]
 mod mistakes;
 mod nearest;

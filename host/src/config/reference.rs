@@ -108,7 +108,7 @@ impl JsonSchema for Secret {
 }
 
 /// The keyword of the JSON Schema that says where references are read.
-pub(super) const REFERENCES: &str = "x-references";
+pub(crate) const REFERENCES: &str = "x-references";
 
 /// Resolves references, and remembers the files it read.
 pub(super) struct Resolver<'a> {

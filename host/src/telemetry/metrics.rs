@@ -1,0 +1,371 @@
+//! Every metric once: name, kind, unit, labels and help.
+//!
+//! Names begin with `xylem_` and end in their unit, counters in `_total`. What the data path counts
+//! is pushed into [`Metrics`]; what it holds (partitions, destinations, the token) is read when
+//! somebody scrapes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+#[cfg(test)]
+use super::labels::Named;
+use super::labels::{
+    CommitLabels, DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels,
+    PipelineCode, PipelineDestination, PipelineLabels, PluginDigest, PluginLabels, PluginOutcome,
+    SettlementLabels, TopicLabels, VersionLabels,
+};
+use super::process::Process;
+
+/// A counter of seconds.
+type Seconds = Counter<f64, AtomicU64>;
+
+/// A metric as the manual shows it.
+#[derive(Clone, Copy)]
+pub(super) struct Described {
+    pub(super) name: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) unit: Option<&'static str>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test writes the manual"))]
+    pub(super) labels: &'static [&'static str],
+    pub(super) help: &'static str,
+}
+
+/// What the manual says of a type of metric.
+#[cfg(test)]
+trait Kind: prometheus_client::registry::Metric + Clone + Default {
+    const KIND: &'static str;
+    const LABELS: &'static [&'static str];
+}
+
+#[cfg(test)]
+impl Kind for Counter {
+    const KIND: &'static str = "counter";
+    const LABELS: &'static [&'static str] = &[];
+}
+
+#[cfg(test)]
+impl Kind for Seconds {
+    const KIND: &'static str = "counter";
+    const LABELS: &'static [&'static str] = &[];
+}
+
+#[cfg(test)]
+impl Kind for Gauge {
+    const KIND: &'static str = "gauge";
+    const LABELS: &'static [&'static str] = &[];
+}
+
+#[cfg(test)]
+impl<L, M> Kind for Family<L, M>
+where
+    L: Named
+        + prometheus_client::encoding::EncodeLabelSet
+        + Clone
+        + Eq
+        + std::hash::Hash
+        + fmt::Debug
+        + Send
+        + Sync
+        + 'static,
+    M: Kind + prometheus_client::metrics::TypedMetric,
+{
+    const KIND: &'static str = M::KIND;
+    const LABELS: &'static [&'static str] = L::NAMES;
+}
+
+/// Declares the fields of [`Metrics`] with their names, units and help in one place.
+macro_rules! metrics {
+    ($($field:ident: $type:ty, $name:literal $(in $unit:ident)?, $help:literal;)*) => {
+        /// All metrics: cheap to clone, to be counted up from any thread.
+        #[derive(Clone)]
+        pub struct Metrics {
+            $(#[doc = $help] pub $field: $type,)*
+            registry: Arc<Registry>,
+        }
+
+        /// The metrics in the order of the manual.
+        #[cfg(test)]
+        pub(super) const PUSHED: &[Described] = &[$(Described {
+            name: $name,
+            kind: <$type as Kind>::KIND,
+            unit: metrics!(@unit $($unit)?),
+            labels: <$type as Kind>::LABELS,
+            help: $help,
+        }),*];
+
+        impl Metrics {
+            /// Metrics that count from zero; `collectors` are asked at every scrape.
+            pub fn new(collectors: Vec<Box<dyn Collector>>) -> Self {
+                let mut registry = Registry::with_prefix("xylem");
+                $(
+                    let $field = <$type>::default();
+                    metrics!(@register registry, $field, $name, $help $(, $unit)?);
+                )*
+                for collector in collectors {
+                    registry.register_collector(collector);
+                }
+                let metrics = Self { $($field,)* registry: Arc::new(registry) };
+                let version = VersionLabels { version: env!("CARGO_PKG_VERSION") };
+                metrics.build.get_or_create(&version).set(1);
+                metrics
+            }
+        }
+    };
+    (@unit) => { None };
+    (@unit Bytes) => { Some("bytes") };
+    (@unit Seconds) => { Some("seconds") };
+    // The registry puts a full stop behind the help, and the unit behind the name.
+    (@register $registry:ident, $field:ident, $name:literal, $help:literal) => {
+        $registry.register($name, $help.trim_end_matches('.'), $field.clone());
+    };
+    (@register $registry:ident, $field:ident, $name:literal, $help:literal, $unit:ident) => {
+        let help = $help.trim_end_matches('.');
+        $registry.register_with_unit($name, help, Unit::$unit, $field.clone());
+    };
+}
+
+metrics! {
+    build: Family<VersionLabels, Gauge>, "build",
+        "The program's version; always 1.";
+    generation: Family<GenerationLabels, Gauge>, "generation",
+        "The live generation; 1 for it, absent for others.";
+    plugin: Family<PluginDigest, Gauge>, "plugin",
+        "The digest of each plugin's component in the live generation; always 1.";
+    ready: Gauge, "ready",
+        "Whether the process is ready: 1 or 0.";
+
+    records_consumed: Family<TopicLabels, Counter>, "records_consumed",
+        "Records that Kafka handed to us.";
+    consumed_bytes: Family<TopicLabels, Counter>, "consumed" in Bytes,
+        "Keys, values and headers of the records that Kafka handed to us.";
+    records_settled: Family<SettlementLabels, Counter>, "records_settled",
+        "Records that are done with, by how.";
+    faults: Family<PipelineCode, Counter>, "faults",
+        "Faults of records, by code; each such record goes to the dead-letter topic.";
+    dead_letters: Family<PipelineLabels, Counter>, "dead_letters",
+        "Records that the dead-letter topic has acknowledged.";
+    dead_letters_waiting: Gauge, "dead_letters_waiting",
+        "Records that the dead-letter topic has not taken yet.";
+
+    plugin_calls: Family<PluginLabels, Counter>, "plugin_calls",
+        "Calls of a plugin.";
+    plugin_records: Family<PluginLabels, Counter>, "plugin_records",
+        "Records given to a plugin, those of calls run again included.";
+    plugin_cpu_seconds: Family<PluginLabels, Seconds>, "plugin_cpu" in Seconds,
+        "CPU time that a plugin used.";
+    plugin_failures: Family<PluginLabels, Counter>, "plugin_failures",
+        "Calls of a plugin that ended in a trap, an overrun or a wrong answer; each costs an instance.";
+    plugin_instances: Family<PluginLabels, Counter>, "plugin_instances",
+        "Instances of a plugin that were started; more than the workers means restarts.";
+    plugin_outcomes: Family<PluginOutcome, Counter>, "plugin_outcomes",
+        "What plugins made of records, by outcome.";
+
+    events_emitted: Family<PipelineDestination, Counter>, "events_emitted",
+        "Events that a pipeline emitted, by destination.";
+    schema_violations: Family<DestinationCode, Counter>, "schema_violations",
+        "Violations of a destination's schema, by AEP's code.";
+    schema_warnings: Family<DestinationCode, Counter>, "schema_warnings",
+        "What AEP would accept and then drop or ignore, by code.";
+    events_queued: Family<DestinationLabels, Gauge>, "events_queued",
+        "Events that wait to become a request.";
+    batches: Family<DestinationLabels, Counter>, "batches",
+        "Batches that were sealed.";
+    batch_events: Family<DestinationLabels, Counter>, "batch_events",
+        "Events in the batches that were sealed.";
+
+    in_flight_records: Gauge, "in_flight_records",
+        "Records that are not settled.";
+    in_flight_bytes: Gauge, "in_flight" in Bytes,
+        "What the records that are not settled weigh.";
+    in_flight_budget_bytes: Gauge, "in_flight_budget" in Bytes,
+        "The budget of bytes in flight (`limits.in_flight_bytes`); when it is spent, fetching rests.";
+    partitions_ready: Gauge, "partitions_ready",
+        "Partitions with records that wait for a worker.";
+
+    partition_lag_records: Family<PartitionLabels, Gauge>, "partition_lag_records",
+        "Records between the committed offset and the log's end.";
+    partition_position: Family<PartitionLabels, Gauge>, "partition_position",
+        "The offset up to which everything is settled.";
+    partition_committed: Family<PartitionLabels, Gauge>, "partition_committed",
+        "The committed offset.";
+    partition_in_flight_records: Family<PartitionLabels, Gauge>, "partition_in_flight_records",
+        "Records of the partition that are not settled.";
+    partition_paused: Family<PartitionLabels, Gauge>, "partition_paused",
+        "Whether nothing is fetched from the partition at the moment: 1 or 0.";
+    commits: Family<CommitLabels, Counter>, "commits",
+        "Commits of offsets, by result.";
+    rebalances: Counter, "rebalances",
+        "Assignments and revocations of partitions.";
+}
+
+/// What is read of one assigned partition.
+#[derive(Clone, Debug)]
+pub struct PartitionReading {
+    /// Which.
+    pub labels: PartitionLabels,
+    /// Records between the committed offset and the log's end, where both are known.
+    pub lag: Option<i64>,
+    /// The offset up to which everything is settled.
+    pub position: Option<i64>,
+    /// The committed offset.
+    pub committed: Option<i64>,
+    /// Records in flight.
+    pub in_flight: usize,
+    /// Whether nothing is fetched at the moment.
+    pub paused: bool,
+}
+
+impl Metrics {
+    /// The text that a scrape gets.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut page = String::with_capacity(16 * 1024);
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+
+    /// Replaces what is said of partitions; those that are no longer assigned disappear.
+    pub fn set_partitions(&self, readings: &[PartitionReading]) {
+        let families = [
+            &self.partition_lag_records,
+            &self.partition_position,
+            &self.partition_committed,
+            &self.partition_in_flight_records,
+            &self.partition_paused,
+        ];
+        for family in families {
+            family.clear();
+        }
+        for reading in readings {
+            let set = |family: &Family<PartitionLabels, Gauge>, value: Option<i64>| {
+                if let Some(value) = value {
+                    family.get_or_create(&reading.labels).set(value);
+                }
+            };
+            set(&self.partition_lag_records, reading.lag);
+            set(&self.partition_position, reading.position);
+            set(&self.partition_committed, reading.committed);
+            set(&self.partition_in_flight_records, i64::try_from(reading.in_flight).ok());
+            set(&self.partition_paused, Some(i64::from(reading.paused)));
+        }
+    }
+
+    /// Says which generation is live, and what its plugins are.
+    pub fn set_generation(&self, name: &Arc<str>, plugins: impl IntoIterator<Item = PluginDigest>) {
+        self.generation.clear();
+        self.generation.get_or_create(&GenerationLabels { generation: Arc::clone(name) }).set(1);
+        self.plugin.clear();
+        for plugin in plugins {
+            self.plugin.get_or_create(&plugin).set(1);
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new(vec![Box::new(Process::new())])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fmt::Write;
+
+    use super::super::process;
+    use super::*;
+    use crate::manual::current;
+
+    const HEAD: &str = "\
+# The metrics
+
+`GET /metrics` on the admin listener gives them in the OpenMetrics text format. Counters only grow
+while the process lives. Labels are bounded by the configuration, the topics and xylem's own codes;
+no key, offset or content of a record is ever a label.
+
+This page is written from `host/src/telemetry` by a test.
+
+| metric | kind | labels | meaning |
+| --- | --- | --- | --- |
+";
+
+    /// The name that a scrape shows.
+    fn full_name(metric: &Described) -> String {
+        let unit = metric.unit.map(|unit| format!("_{unit}")).unwrap_or_default();
+        let total = if metric.kind == "counter" { "_total" } else { "" };
+        format!("{}{unit}{total}", metric.name)
+    }
+
+    fn all() -> Vec<(String, Described)> {
+        let ours = PUSHED.iter().map(|m| (format!("xylem_{}", full_name(m)), *m));
+        let of_process = process::SCRAPED.iter().map(|m| (format!("xylem_{}", full_name(m)), *m));
+        ours.chain(of_process).collect()
+    }
+
+    #[test]
+    fn the_manual_is_current() {
+        let mut page = HEAD.to_owned();
+        for (name, metric) in all() {
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let (kind, help) = (metric.kind, metric.help);
+            writeln!(page, "| `{name}` | {kind} | {} | {help} |", labels.join(", ")).unwrap();
+        }
+        current("metrics.md", &page);
+    }
+
+    #[test]
+    fn every_metric_is_there_once() {
+        let names: Vec<_> = all().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn a_scrape_shows_what_was_counted() {
+        let metrics = Metrics::default();
+        let topic = TopicLabels { pipeline: "orders".into(), topic: "orders-eu".into() };
+        metrics.records_consumed.get_or_create(&topic).inc_by(3);
+        let plugin = PluginLabels { pipeline: "orders".into(), plugin: "js\"on".into() };
+        metrics.plugin_cpu_seconds.get_or_create(&plugin).inc_by(0.5);
+        metrics.in_flight_bytes.set(7);
+
+        let page = metrics.encode().unwrap();
+        for line in [
+            "xylem_records_consumed_total{pipeline=\"orders\",topic=\"orders-eu\"} 3",
+            "xylem_plugin_cpu_seconds_total{pipeline=\"orders\",plugin=\"js\\\"on\"} 0.5",
+            "xylem_in_flight_bytes 7",
+            "# HELP xylem_rebalances Assignments and revocations of partitions.",
+            concat!("xylem_build{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(page.lines().any(|there| there == line), "{line}\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_partition_that_went_away_is_not_shown() {
+        let metrics = Metrics::default();
+        let reading = |partition| PartitionReading {
+            labels: PartitionLabels { pipeline: "p".into(), topic: "t".into(), partition },
+            lag: Some(5),
+            position: Some(10),
+            committed: None,
+            in_flight: 0,
+            paused: false,
+        };
+        metrics.set_partitions(&[reading(0), reading(1)]);
+        metrics.set_partitions(&[reading(1)]);
+        let page = metrics.encode().unwrap();
+        assert!(
+            page.contains("partition_lag_records{pipeline=\"p\",topic=\"t\",partition=\"1\"} 5")
+        );
+        assert!(!page.contains("partition=\"0\""), "{page}");
+        assert!(!page.contains("partition_committed{"), "{page}");
+    }
+}
