@@ -127,7 +127,7 @@ mod tests {
     /// JSON objects as text, with white space where JSON allows it.
     fn object_text() -> impl Strategy<Value = String> {
         let space = "[ \t\r\n]{0,3}";
-        let value = prop::sample::select(vec![
+        let any_value = prop::sample::select(vec![
             "1",
             "-0",
             "1.0e5",
@@ -139,7 +139,7 @@ mod tests {
         ]);
         (
             space,
-            prop::collection::btree_map("[a-z]{1,3}", (space, value, space), 0..4),
+            prop::collection::btree_map("[a-z]{1,3}", (space, any_value, space), 0..4),
             space,
             space,
         )

@@ -9,8 +9,10 @@ pub mod config;
 pub mod fault;
 pub mod id;
 pub mod record;
+pub mod schema;
 pub mod settle;
 pub mod telemetry;
+pub mod validate;
 
 #[cfg(test)]
 mod manual;
