@@ -6,7 +6,9 @@
 pub mod admin;
 pub mod batch;
 pub mod config;
+pub mod deliver;
 pub mod fault;
+pub mod http;
 pub mod id;
 pub mod record;
 pub mod schema;

@@ -1,0 +1,496 @@
+//! Delivers events to AEP: one request's whole life, from the encoded event to its verdict.
+//!
+//! A [`Destination`] encodes events, and [`Destination::deliver`] sends them until AEP has said of
+//! each that it took it or refuses it. What happens in between stands in one table
+//! (`classify`, written out in `docs/faults.md`): faults of network, token, quota and
+//! configuration are waited out at the destination's gate, for as long as it takes.
+//!
+//! The share of the organisation's quota (design 5.16) belongs into `Destination::enter`, where
+//! every request passes.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use crate::config::{self, Mode};
+use crate::fault::{Code, Domain, Fault};
+use crate::http::{
+    Answer, Bearer, Client, HeaderMap, HeaderName, HeaderValue, SendError, Token, Url,
+};
+use crate::record::Operation;
+
+mod call;
+mod classify;
+mod envelope;
+mod gate;
+mod inlet;
+mod metrics;
+mod response;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use classify::Action;
+use envelope::Envelope;
+use gate::{Gate, GateStatus, Permit, Timing};
+pub use inlet::InletError;
+pub use metrics::{BOUNDS_MS, Counter, DeliverMetrics, Histogram};
+
+/// The largest event that is kept as a witness; larger ones are no good for a probe.
+const WITNESS_CAP: usize = 64 * 1024;
+/// How old a refused token must be before one more is fetched for a destination that refused the
+/// one before, too: IMS throttles those who ask too often.
+const TOKEN_MIN_AGE: Duration = Duration::from_mins(1);
+
+/// One event ready to be sent: the whole message as AEP takes it, JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Envelope and entity in `xdm` mode; in `raw` mode the bare entity, or header and entity for
+    /// an update or delete. Cloning is cheap.
+    pub bytes: Bytes,
+}
+
+/// What AEP said of an event, for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It took it.
+    Accepted,
+    /// It refuses it, and the record is at fault. The fault's message holds AEP's own words, and its
+    /// `xactionId` where it gave one.
+    Refused(Fault),
+}
+
+/// A schema, dataset, flow and inlet in AEP, and all that is on its way there.
+pub struct Destination {
+    name: String,
+    endpoint: Url,
+    headers: HeaderMap,
+    envelope: Envelope,
+    client: Client,
+    token: Option<Arc<Token>>,
+    /// A new token was fetched for a refusal, and nothing was accepted since.
+    reauthorised: AtomicBool,
+    gate: Gate,
+    slots: Semaphore,
+    max_in_flight: u32,
+    /// The largest request that is not refused for its size, as far as we know.
+    max_bytes: usize,
+    learned_bytes: AtomicUsize,
+    seen: Mutex<Seen>,
+    metrics: DeliverMetrics,
+}
+
+/// What was seen last.
+#[derive(Default)]
+struct Seen {
+    /// The event that was accepted last. Sent once more where it must be known whether AEP refuses
+    /// an event or whatever stands in the header: the same id again, and nothing newer was accepted
+    /// since, so nothing is turned back.
+    witness: Option<Bytes>,
+    fault: Option<(Code, Instant)>,
+    xaction_id: Option<String>,
+}
+
+/// What `/status` shows of a destination.
+#[derive(Clone, Debug)]
+pub struct DestinationStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Whether requests pass, wait, or need somebody to act.
+    pub state: DestinationState,
+    /// Requests on their way.
+    pub in_flight: usize,
+    /// The most requests on their way at once.
+    pub max_in_flight: usize,
+    /// The largest request that is sent, where AEP taught one smaller than the configuration's.
+    pub learned_bytes: Option<usize>,
+    /// Events that AEP took.
+    pub accepted: u64,
+    /// Events that AEP refused for good.
+    pub refused: u64,
+    /// Requests sent.
+    pub requests: u64,
+    /// The last fault, and how long ago.
+    pub last_fault: Option<(Code, Duration)>,
+    /// AEP's id of an event accepted lately, for its support.
+    pub last_xaction_id: Option<String>,
+}
+
+/// Whether requests pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DestinationState {
+    /// They pass.
+    Open,
+    /// They wait for AEP or the network; it ends by itself.
+    BackingOff {
+        /// Why.
+        code: Code,
+        /// For how long already.
+        since: Duration,
+        /// How long until the next try; zero while one is on its way.
+        retry_in: Duration,
+    },
+    /// They wait until somebody mends the configuration or the credential, or finds out why nobody
+    /// knows what arrives; meanwhile one request at a time is tried.
+    Paused {
+        /// Why.
+        code: Code,
+        /// For how long already.
+        since: Duration,
+        /// How long until the next try; zero while one is on its way.
+        retry_in: Duration,
+    },
+}
+
+/// Why a destination cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DestinationError {
+    /// Its inlet's address.
+    #[error("`destinations.{name}.inlet`: {source}")]
+    Inlet {
+        /// The destination.
+        name: String,
+        /// What is wrong.
+        source: InletError,
+    },
+    /// A request header.
+    #[error(
+        "`destinations.{name}.{field}`: `{header}` cannot be sent as a request header; use visible ASCII"
+    )]
+    Header {
+        /// The destination.
+        name: String,
+        /// The field.
+        field: &'static str,
+        /// The header's name.
+        header: String,
+    },
+    /// A header that the host writes itself.
+    #[error("`destinations.{name}.headers`: `{header}` is written by xylem; remove it")]
+    OwnHeader {
+        /// The destination.
+        name: String,
+        /// The header's name.
+        header: String,
+    },
+    /// A flow is needed and not given.
+    #[error("`destinations.{0}.flow` is missing: `mode: raw` needs the dataflow's id")]
+    Flow(String),
+    /// A token is wanted and there is no credential.
+    #[error("`destinations.{0}.authenticate` is true, but there is no `aep.auth`")]
+    NoToken(String),
+}
+
+impl Destination {
+    /// A destination. `token` is that of `aep.auth`; it is sent unless the destination says
+    /// `authenticate: false`.
+    pub fn new(
+        name: &str,
+        destination: &config::Destination,
+        aep: &config::Aep,
+        client: Client,
+        token: Option<Arc<Token>>,
+    ) -> Result<Self, DestinationError> {
+        let endpoint = inlet::batch_endpoint(destination.inlet.as_str())
+            .map_err(|source| DestinationError::Inlet { name: name.to_owned(), source })?;
+        if destination.mode == Mode::Raw && destination.flow.is_none() {
+            return Err(DestinationError::Flow(name.to_owned()));
+        }
+        let token = match (destination.authenticate, token) {
+            (Some(true), None) => return Err(DestinationError::NoToken(name.to_owned())),
+            (Some(false), _) => None,
+            (_, token) => token,
+        };
+        let max_in_flight = u32::try_from(destination.batch.max_in_flight.clamp(1, 1_024));
+        let max_in_flight = max_in_flight.unwrap_or(1);
+        Ok(Self {
+            name: name.to_owned(),
+            endpoint,
+            headers: request_headers(name, destination, aep)?,
+            envelope: Envelope::new(destination, aep),
+            client,
+            token,
+            reauthorised: AtomicBool::new(false),
+            gate: Gate::new(name, Timing::default()),
+            slots: Semaphore::new(max_in_flight as usize),
+            max_in_flight,
+            max_bytes: destination.batch.max_bytes,
+            learned_bytes: AtomicUsize::new(usize::MAX),
+            seen: Mutex::default(),
+            metrics: DeliverMetrics::default(),
+        })
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Encodes one event: `entity` is a JSON object as text, `msg_id` the host's id of the event.
+    /// Fails with [`Code::PluginOperation`] for an update or delete in `xdm` mode, and with
+    /// [`Code::TooLarge`] where no request holds the message.
+    pub fn encode(
+        &self,
+        msg_id: &str,
+        entity: &str,
+        operation: Operation,
+    ) -> Result<Message, Box<Fault>> {
+        self.envelope.encode(msg_id, entity, operation)
+    }
+
+    /// The most bytes that a request may have, envelope of the batch included: the configuration's,
+    /// or less where AEP refused such a size.
+    pub fn max_request_bytes(&self) -> usize {
+        self.max_bytes.min(self.learned_bytes())
+    }
+
+    /// How many bytes a request of these messages has.
+    pub fn request_bytes(messages: &[Message]) -> usize {
+        envelope::request_length(messages.iter())
+    }
+
+    /// Sends messages until each has its verdict, and gives the verdicts in the messages' order.
+    ///
+    /// Infrastructure, auth, quota and configuration faults are waited out (Invariant 11): the call
+    /// then takes as long as they last. It ends early by being dropped; what was on its way may
+    /// have been accepted, and is sent again under the same ids by whoever delivers it next.
+    pub async fn deliver(&self, messages: &[Message]) -> Vec<Verdict> {
+        call::Call::new(self, messages).run().await
+    }
+
+    /// Counters.
+    pub fn metrics(&self) -> &DeliverMetrics {
+        &self.metrics
+    }
+
+    /// What `/status` shows.
+    pub fn status(&self) -> DestinationStatus {
+        let state = match self.gate.status() {
+            GateStatus::Open => DestinationState::Open,
+            GateStatus::Shut { code, since, retry_in, one_event, .. } => match code.domain() {
+                Domain::Infrastructure | Domain::Quota if !one_event => {
+                    DestinationState::BackingOff { code, since, retry_in }
+                }
+                _ => DestinationState::Paused { code, since, retry_in },
+            },
+        };
+        let learned = self.learned_bytes();
+        let seen = self.seen();
+        DestinationStatus {
+            name: self.name.clone(),
+            state,
+            in_flight: (self.max_in_flight as usize).saturating_sub(self.slots.available_permits()),
+            max_in_flight: self.max_in_flight as usize,
+            learned_bytes: Some(learned).filter(|&learned| learned < self.max_bytes),
+            accepted: self.metrics.accepted.get(),
+            refused: self.metrics.refused.get(),
+            requests: self.metrics.requests(),
+            last_fault: seen.fault.map(|(code, at)| (code, at.elapsed())),
+            last_xaction_id: seen.xaction_id.clone(),
+        }
+    }
+
+    /// Waits until a request may be sent, `alone` or beside others: the gate, then a slot.
+    async fn enter(&self, alone: bool) -> (Permit<'_>, Option<SemaphorePermit<'_>>) {
+        let begun = Instant::now();
+        if self.gate.status() != GateStatus::Open {
+            self.metrics.waits.add(1);
+        }
+        loop {
+            let permit = self.gate.enter().await;
+            let slots = if alone { self.max_in_flight } else { 1 };
+            // The semaphore is never closed, so there always is a slot in the end.
+            let slot = self.slots.acquire_many(slots).await.ok();
+            if permit.holds() {
+                let waited = begun.elapsed().as_millis();
+                self.metrics.waited_ms.add(usize::try_from(waited).unwrap_or(usize::MAX));
+                return (permit, slot);
+            }
+        }
+    }
+
+    /// Sends one request and says what to do about what came of it.
+    async fn send(&self, body: Bytes) -> Reply {
+        let bearer = match &self.token {
+            None => None,
+            Some(token) => match token.bearer().await {
+                Ok(bearer) => Some(bearer),
+                // The endpoint is not asked earlier, so neither is the destination probed earlier.
+                Err(fault) => {
+                    let mut reply = Reply::of(Action::Retry(fault.code));
+                    reply.floor = Some(fault.retry_in);
+                    return reply;
+                }
+            },
+        };
+        let mut headers = self.headers.clone();
+        if let Some(bearer) = &bearer {
+            headers.insert(AUTHORIZATION, bearer.header.clone());
+        }
+        self.metrics.bytes.add(body.len());
+        let begun = Instant::now();
+        let result = self.client.post(&self.endpoint, &headers, body).await;
+        self.metrics.times.observe(begun.elapsed());
+        self.note_transport(&result);
+        let mut reply = match result {
+            Ok(answer) => Reply {
+                action: classify::status(answer.status),
+                floor: answer.retry_after,
+                status: Some(answer.status),
+                body: answer.body,
+                bearer: None,
+            },
+            Err(error) => Reply::of(classify::transport(error.kind)),
+        };
+        reply.bearer = bearer;
+        reply
+    }
+
+    /// Counts what came of a request.
+    fn note_transport(&self, result: &Result<Answer, SendError>) {
+        match result {
+            Ok(answer) => self.metrics.answered(answer.status),
+            Err(error) => {
+                self.metrics.unanswered(error.kind);
+                tracing::debug!(destination = self.name, cause = %error, "request without an answer");
+            }
+        }
+    }
+
+    /// Shuts the gate for what came of a request without verdicts.
+    fn hold(&self, permit: Permit<'_>, reply: &Reply, one_event: bool) {
+        let code = match reply.action {
+            Action::Retry(code) | Action::Suspect(code) | Action::Pause(code) => code,
+            Action::Reauthorise => return self.reauthorise(permit, reply),
+            Action::Unknown => Code::UnknownOutcome,
+            Action::Read | Action::Split | Action::Isolate => return permit.passed(),
+        };
+        self.note_fault(code);
+        permit.failed(gate::Setback { code, floor: reply.floor, one_event });
+    }
+
+    /// The token was refused: once, a new one is fetched and the request sent again at once; where
+    /// that does not help, the destination pauses.
+    fn reauthorise(&self, permit: Permit<'_>, reply: &Reply) {
+        if let (Some(token), Some(bearer)) = (&self.token, &reply.bearer) {
+            let superseded = token.generation() != Some(bearer.generation);
+            let once = || !self.reauthorised.swap(true, Ordering::Relaxed);
+            if superseded || once() || bearer.fetched.elapsed() >= TOKEN_MIN_AGE {
+                token.refused(bearer.generation);
+                return drop(permit);
+            }
+        }
+        self.note_fault(Code::Unauthorized);
+        permit.failed(gate::Setback {
+            code: Code::Unauthorized,
+            floor: reply.floor,
+            one_event: false,
+        });
+    }
+
+    /// AEP refused a request of this size.
+    fn learn(&self, length: usize) {
+        // A quarter less: three refusals halve the size, and less of what is possible is given away
+        // than by halving it at once.
+        let learned = length - length / 4;
+        if self.learned_bytes.fetch_min(learned, Ordering::Relaxed) > learned {
+            tracing::warn!(
+                destination = self.name,
+                refused_bytes = length,
+                max_bytes = learned,
+                "AEP refused a request for its size; requests are smaller from now on"
+            );
+        }
+    }
+
+    /// The largest request that AEP has not refused for its size.
+    fn learned_bytes(&self) -> usize {
+        self.learned_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The event that AEP took last.
+    fn witness(&self) -> Option<Bytes> {
+        self.seen().witness.clone()
+    }
+
+    fn has_witness(&self) -> bool {
+        self.seen().witness.is_some()
+    }
+
+    fn note_fault(&self, code: Code) {
+        self.seen().fault = Some((code, Instant::now()));
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What came of a request.
+struct Reply {
+    action: Action,
+    /// The shortest wait, as the server wished.
+    floor: Option<Duration>,
+    /// The HTTP status, where there is an answer.
+    status: Option<u16>,
+    /// The answer's body; empty where there is none.
+    body: Bytes,
+    /// The token that was sent.
+    bearer: Option<Arc<Bearer>>,
+}
+
+impl Reply {
+    fn of(action: Action) -> Self {
+        Self { action, floor: None, status: None, body: Bytes::new(), bearer: None }
+    }
+}
+
+/// The header that carries the token.
+const AUTHORIZATION: HeaderName = HeaderName::from_static("authorization");
+
+/// The constant headers of a destination's requests.
+fn request_headers(
+    name: &str,
+    destination: &config::Destination,
+    aep: &config::Aep,
+) -> Result<HeaderMap, DestinationError> {
+    /// Headers that the host or the transport writes.
+    const OWN: &[&str] = &[
+        "authorization",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+        "user-agent",
+    ];
+    let mut headers = HeaderMap::new();
+    let mut insert = |field, header: &str, value: &str| {
+        let refuse =
+            || DestinationError::Header { name: name.to_owned(), field, header: header.to_owned() };
+        let key = HeaderName::try_from(header).map_err(|_| refuse())?;
+        headers.insert(key, HeaderValue::try_from(value).map_err(|_| refuse())?);
+        Ok(())
+    };
+    insert("inlet", "content-type", "application/json")?;
+    if let Some(flow) = &destination.flow {
+        insert("flow", "x-adobe-flow-id", flow.as_str())?;
+    }
+    if let Some(sandbox) = &aep.sandbox {
+        insert("sandbox", "x-sandbox-name", sandbox)?;
+    }
+    for (header, value) in &destination.headers {
+        if OWN.contains(&header.to_ascii_lowercase().as_str()) {
+            let (name, header) = (name.to_owned(), header.clone());
+            return Err(DestinationError::OwnHeader { name, header });
+        }
+        insert("headers", header, value)?;
+    }
+    Ok(headers)
+}

@@ -1,0 +1,11 @@
+//! HTTP to Adobe: the client and the token. The one user of reqwest.
+
+mod backoff;
+mod client;
+mod token;
+
+pub use backoff::{Backoff, Dice, RETRY_AFTER_CAP, retry_after, spread};
+pub use client::{Answer, Client, ClientError, SendError, Transport};
+pub use reqwest::Url;
+pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub use token::{Bearer, Token, TokenError, TokenFault, TokenStatus};
