@@ -5,11 +5,13 @@
 
 pub mod admin;
 pub mod batch;
+pub mod commands;
 pub mod config;
 pub mod deliver;
 pub mod fault;
 pub mod http;
 pub mod id;
+pub mod plugin;
 pub mod record;
 pub mod schema;
 pub mod settle;

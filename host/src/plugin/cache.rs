@@ -1,0 +1,238 @@
+//! Where native code is kept between starts.
+//!
+//! A file's name is the component's content hash and what native code depends on; its last 32 bytes
+//! are a checksum over name and code. Files are written beside and renamed, and never changed: they
+//! are mapped while plugins run. Mapping native code is trust, so a file counts only when it is ours
+//! or the superuser's and nobody else may write it. A cache filled before and mounted read-only does.
+
+use std::fs::{File, Metadata};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::error::LoadError;
+
+/// The length of the checksum at a file's end.
+const CHECKSUM: u64 = 32;
+
+/// A directory of native code.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    directory: PathBuf,
+    /// The permissions of what is written: of the directory and of files.
+    modes: (u32, u32),
+}
+
+/// Native code on its way into the cache, or mapped from where it will not stay.
+pub(super) enum Native {
+    /// In the cache.
+    Kept(PathBuf),
+    /// The cache cannot be written: gone once it is mapped.
+    Passing(NamedTempFile),
+}
+
+impl Native {
+    /// Where to map it from.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Passing(file) => file.path(),
+        }
+    }
+}
+
+impl Cache {
+    /// A cache for this user alone.
+    pub fn private(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), modes: (0o700, 0o600) }
+    }
+
+    /// A cache that others may read: filled when an image is built or by an init container, used
+    /// by a process that may be another user's.
+    pub fn shared(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), modes: (0o755, 0o644) }
+    }
+
+    /// The cache in the user's cache directory: `xylem` in `$XDG_CACHE_HOME` or `~/.cache`; without
+    /// either, in the system's temporary directory.
+    pub fn of_user() -> Self {
+        let variable = |name| std::env::var_os(name).map(PathBuf::from);
+        Self::of(variable("XDG_CACHE_HOME"), variable("HOME"))
+    }
+
+    /// The user's cache, given the variables.
+    fn of(xdg_cache_home: Option<PathBuf>, home: Option<PathBuf>) -> Self {
+        let directory = xdg_cache_home
+            .filter(|path| path.is_absolute())
+            .or_else(|| Some(home.filter(|path| path.is_absolute())?.join(".cache")))
+            .map_or_else(
+                || {
+                    let user = rustix::process::geteuid().as_raw();
+                    std::env::temp_dir().join(format!("xylem-{user}"))
+                },
+                |caches| caches.join("xylem"),
+            );
+        Self::private(directory)
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The file of a key, where it is there, trusted and whole.
+    pub(super) fn find(&self, key: &str) -> Option<PathBuf> {
+        let path = self.path(key);
+        let mut file = File::open(&path).ok()?;
+        let refused = match file.metadata() {
+            Ok(metadata) if !is_trusted(&metadata) => "others may write it",
+            Ok(metadata) => match is_whole(&mut file, key, metadata.len()) {
+                Ok(true) => return Some(path),
+                Ok(false) => "its checksum differs",
+                Err(_) => "it cannot be read",
+            },
+            Err(_) => "it cannot be read",
+        };
+        tracing::warn!(file = %path.display(), refused, "native code in the cache is not used");
+        None
+    }
+
+    /// A file for native code to be written to, beside where it will be kept.
+    pub(super) fn begin(&self) -> Result<NamedTempFile, LoadError> {
+        let made = self.make_directory().and_then(|()| NamedTempFile::new_in(&self.directory));
+        made.or_else(|error| {
+            let directory = self.directory.display();
+            tracing::warn!(%directory, %error, "native code is not kept");
+            NamedTempFile::new()
+        })
+        .map_err(|error| self.error("write", error))
+    }
+
+    /// Keeps what was written to `file` under a key.
+    pub(super) fn keep(&self, mut file: NamedTempFile, key: &str) -> Result<Native, LoadError> {
+        let failed = |error| self.error("write", error);
+        if file.path().parent() != Some(&self.directory) {
+            return Ok(Native::Passing(file));
+        }
+        let checksum = checksum(file.as_file_mut(), key, None).map_err(failed)?;
+        file.as_file_mut().seek(SeekFrom::End(0)).map_err(failed)?;
+        file.write_all(checksum.as_bytes()).map_err(failed)?;
+        let permissions = std::fs::Permissions::from_mode(self.modes.1);
+        file.as_file().set_permissions(permissions).map_err(failed)?;
+        let path = self.path(key);
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(Native::Kept(path))
+    }
+
+    /// The error of a cache that kept nothing.
+    pub(super) fn unwritable(&self) -> LoadError {
+        self.error("write", std::io::ErrorKind::PermissionDenied.into())
+    }
+
+    /// Makes the directory, for its users alone.
+    fn make_directory(&self) -> std::io::Result<()> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(self.modes.0).create(&self.directory)
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.directory.join(format!("{key}.native"))
+    }
+
+    fn error(&self, what: &'static str, source: std::io::Error) -> LoadError {
+        LoadError::Cache { what, path: self.directory.clone(), source }
+    }
+}
+
+/// Whether only we or the superuser can have written a file.
+fn is_trusted(metadata: &Metadata) -> bool {
+    let ours = metadata.uid() == rustix::process::geteuid().as_raw() || metadata.uid() == 0;
+    ours && metadata.is_file() && metadata.mode() & 0o022 == 0
+}
+
+/// Whether a file of `len` bytes ends with the checksum of its key and code.
+fn is_whole(file: &mut File, key: &str, len: u64) -> std::io::Result<bool> {
+    let Some(code) = len.checked_sub(CHECKSUM) else { return Ok(false) };
+    let expected = checksum(file, key, Some(code))?;
+    let mut found = [0; 32];
+    file.read_exact(&mut found)?;
+    Ok(expected == found)
+}
+
+/// The checksum over a key and the first `len` bytes of a file (all where none).
+fn checksum(file: &mut File, key: &str, len: Option<u64>) -> std::io::Result<blake3::Hash> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(key.as_bytes());
+    hasher.update_reader(file.take(len.unwrap_or(u64::MAX)))?;
+    Ok(hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keep(cache: &Cache, key: &str, code: &[u8]) -> PathBuf {
+        let mut file = cache.begin().unwrap();
+        file.write_all(code).unwrap();
+        cache.keep(file, key).unwrap().path().to_owned()
+    }
+
+    #[test]
+    fn what_is_kept_is_found_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::private(directory.path().join("xylem"));
+        assert_eq!(cache.find("a"), None);
+        let path = keep(&cache, "a", b"code");
+        assert_eq!(cache.find("a"), Some(path.clone()));
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(cache.directory()).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(cache.find("b"), None);
+    }
+
+    #[test]
+    fn damaged_exchanged_or_writable_code_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::private(directory.path());
+        let path = keep(&cache, "a", b"code");
+        std::fs::copy(&path, cache.path("b")).unwrap();
+        assert_eq!(cache.find("b"), None, "code of another component");
+
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o620)).unwrap();
+        assert_eq!(cache.find("a"), None, "the group may write");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[0] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(cache.find("a"), None, "a flipped bit");
+        std::fs::write(&path, b"short").unwrap();
+        assert_eq!(cache.find("a"), None, "shorter than a checksum");
+        assert_eq!(cache.find("a"), None);
+        keep(&cache, "a", b"code");
+        assert!(cache.find("a").is_some(), "written again");
+    }
+
+    #[test]
+    fn without_a_writable_directory_code_passes() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        // A directory cannot be made below a file, whoever one is.
+        let cache = Cache::private(file.join("xylem"));
+        let passing = cache.keep(cache.begin().unwrap(), "a").unwrap();
+        assert!(matches!(passing, Native::Passing(_)));
+    }
+
+    #[test]
+    fn the_users_directory_comes_from_the_environment() {
+        let of = |xdg: Option<&str>, home: Option<&str>| {
+            Cache::of(xdg.map(PathBuf::from), home.map(PathBuf::from)).directory
+        };
+        assert_eq!(of(Some("/c"), Some("/h")), Path::new("/c/xylem"));
+        assert_eq!(of(Some("relative"), Some("/h")), Path::new("/h/.cache/xylem"));
+        assert!(of(None, None).starts_with(std::env::temp_dir()));
+    }
+}

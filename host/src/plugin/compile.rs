@@ -1,0 +1,190 @@
+//! From a component to native code, out of the way of the records (design decision 8).
+//!
+//! Compiling a JavaScript or Python plugin takes seconds of CPU time and hundreds of megabytes. It
+//! happens in a child process that yields to everything else: nice 19, first to be killed
+//! when memory runs out, with limits of its own; and only when the container's limit leaves room.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::binary::{self, Outline};
+use super::engine::Engine;
+use super::error::LoadError;
+use super::room;
+
+/// CPU time that one compilation may take, in seconds: ten times the slowest seen.
+const MAX_CPU_SECONDS: u64 = 180;
+
+/// The compiler's own memory, in bytes.
+const BASE_BYTES: u64 = 48 * 1024 * 1024;
+
+/// Memory per byte of the component: its bytes, the data in the result, the result written out.
+const PER_BYTE: u64 = 4;
+
+/// Memory per byte of the component's code: what the compiler makes of it.
+const PER_CODE_BYTE: u64 = 30;
+
+/// The largest component that is read, in bytes.
+const MAX_COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Reads a component's file, unless it is larger than any component.
+pub fn read_component(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let failed = |source| LoadError::Read { path: path.to_owned(), source };
+    let mut wasm = Vec::new();
+    let mut file = File::open(path).map_err(failed)?.take(MAX_COMPONENT_BYTES + 1);
+    file.read_to_end(&mut wasm).map_err(failed)?;
+    if wasm.len() as u64 > MAX_COMPONENT_BYTES {
+        let what = format!("is larger than {MAX_COMPONENT_BYTES} bytes");
+        return Err(LoadError::NotAComponent { name: path.display().to_string(), what });
+    }
+    Ok(wasm)
+}
+
+/// Where components are compiled.
+#[derive(Clone, Debug)]
+pub enum Compile {
+    /// In this process: for tests and for commands that do nothing else.
+    InProcess,
+    /// In a child process of this program, which is `xylem`.
+    Child(PathBuf),
+}
+
+impl Compile {
+    /// Writes the native code of `wasm` to `file`.
+    pub(super) fn run(
+        &self,
+        name: &str,
+        wasm: &[u8],
+        outline: &Outline,
+        file: &Path,
+    ) -> Result<(), LoadError> {
+        match self {
+            Self::InProcess => {
+                let native = native(name, wasm, outline)?;
+                std::fs::write(file, native).map_err(|source| LoadError::Cache {
+                    what: "write",
+                    path: file.to_owned(),
+                    source,
+                })
+            }
+            Self::Child(program) => {
+                let need = need(outline);
+                if let Some(left) = room::left().filter(|left| *left < need) {
+                    return Err(LoadError::CompileMemory {
+                        name: name.to_owned(),
+                        need_mib: need.div_ceil(1024 * 1024),
+                        left_mib: left / (1024 * 1024),
+                    });
+                }
+                child(program, name, wasm, need, file)
+            }
+        }
+    }
+}
+
+/// The memory that compiling a component takes at most, in bytes.
+fn need(outline: &Outline) -> u64 {
+    BASE_BYTES + outline.bytes * PER_BYTE + outline.code_bytes * PER_CODE_BYTE
+}
+
+/// Compiles, here and now.
+fn native(name: &str, wasm: &[u8], outline: &Outline) -> Result<Vec<u8>, LoadError> {
+    let engine = Engine::compiler()
+        .map_err(|error| LoadError::Native { name: name.to_owned(), source: error.into() })?;
+    engine.precompile_component(wasm).map_err(|error| {
+        let tools: Vec<String> = outline.producers.iter().map(ToString::to_string).collect();
+        let made_by = match tools.as_slice() {
+            [] => String::new(),
+            tools => format!(" (made by {})", tools.join(", ")),
+        };
+        LoadError::NotUnderstood { name: name.to_owned(), made_by, text: format!("{error:#}") }
+    })
+}
+
+/// Compiles in a child process.
+fn child(
+    program: &Path,
+    name: &str,
+    wasm: &[u8],
+    memory: u64,
+    file: &Path,
+) -> Result<(), LoadError> {
+    let failed =
+        |status: String, text: String| LoadError::Compile { name: name.to_owned(), status, text };
+    let io = |error: std::io::Error| failed("not run".to_owned(), error.to_string());
+    let mut child = Command::new(program)
+        .args(["precompile", "--internal"])
+        .arg(file)
+        .args(["--internal-name", name, "--internal-memory"])
+        .arg(memory.to_string())
+        // Invariant 10: whatever the environment holds is none of the compiler's business.
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(io)?;
+    // The child reads everything before it says anything. If it is gone, its status says more than
+    // the broken pipe.
+    let written = child.stdin.take().map(|mut stdin| stdin.write_all(wasm));
+    let output = child.wait_with_output().map_err(io)?;
+    if output.status.success() && matches!(written, Some(Ok(()))) {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let text = match text.as_str() {
+        "" => format!("it may use {} MiB and {MAX_CPU_SECONDS} s", memory / (1024 * 1024)),
+        _ => text,
+    };
+    Err(failed(output.status.to_string(), text))
+}
+
+/// The child process: reads a component from stdin and writes its native code to `file`.
+pub fn compile_as_child(name: &str, file: &Path, memory: u64) -> Result<(), LoadError> {
+    let io = |source| LoadError::Cache { what: "write", path: file.to_owned(), source };
+    yield_to_others(memory);
+    let mut wasm = Vec::new();
+    std::io::stdin().take(MAX_COMPONENT_BYTES).read_to_end(&mut wasm).map_err(io)?;
+    let outline = binary::outline(name, &wasm)?;
+    let native = native(name, &wasm, &outline)?;
+    File::options().write(true).open(file).and_then(|mut file| file.write_all(&native)).map_err(io)
+}
+
+/// Puts this process behind all others. What the system refuses is done without: the checks of
+/// the parent stand.
+fn yield_to_others(memory: u64) {
+    let refused = [
+        rustix::process::nice(19).err(),
+        setrlimit(Resource::Data, Rlimit { current: Some(memory), maximum: Some(memory) }).err(),
+        setrlimit(
+            Resource::Cpu,
+            Rlimit { current: Some(MAX_CPU_SECONDS), maximum: Some(MAX_CPU_SECONDS) },
+        )
+        .err(),
+    ];
+    tracing::debug!(?refused, "the compiler yields");
+    #[cfg(target_os = "linux")]
+    {
+        let killed = std::fs::write("/proc/self/oom_score_adj", "1000").err();
+        let orphan =
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+                .err();
+        tracing::debug!(?killed, ?orphan, "the compiler yields");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_need_grows_with_code_more_than_with_data() {
+        let of = |bytes, code_bytes| need(&Outline { bytes, code_bytes, ..Outline::default() });
+        assert!(of(1_000_000, 0) < of(1_000_000, 1_000_000));
+        assert!(of(0, 0) >= BASE_BYTES);
+    }
+}
