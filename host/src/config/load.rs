@@ -52,6 +52,19 @@ impl Loaded {
     }
 }
 
+impl Config {
+    /// Makes the paths of certificates start where the process stands. Paths of pipelines and
+    /// destinations stay as they are written, since they are part of the generation's name.
+    fn resolve_paths(&mut self, base_dir: &Path) {
+        let tls = self.kafka.tls.as_mut();
+        let (ca, certificate) =
+            tls.map_or((None, None), |tls| (tls.ca_file.as_mut(), tls.certificate_file.as_mut()));
+        for path in [ca, certificate, self.aep.ca_file.as_mut()].into_iter().flatten() {
+            *path = base_dir.join(&*path);
+        }
+    }
+}
+
 /// The variables of the environment by name.
 pub type Environment = BTreeMap<String, OsString>;
 
@@ -101,13 +114,14 @@ pub fn load_text(
     let referenced = resolver.files;
 
     // What has the shape of the types is of the types; if not, the schema does not say what they do.
-    let Ok(config) = serde_json::from_value::<Config>(json) else {
+    let Ok(mut config) = serde_json::from_value::<Config>(json) else {
         let bug = Problem::in_file(file, "the configuration's schema and its types differ")
             .hint("this is a mistake in xylem: please report it with the configuration's keys");
         let found = problems.finish().0.into_iter();
         return Err(ConfigErrors { problems: found.chain([bug]).collect() });
     };
     rules::check(&config, &base_dir, &mut problems);
+    config.resolve_paths(&base_dir);
 
     let (problems, source) = problems.finish();
     if problems.iter().any(|problem| problem.severity == Severity::Error) {

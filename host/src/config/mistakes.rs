@@ -59,6 +59,7 @@ impl Folder {
             ("password", "s3cret-password\n"),
             ("order.schema.json", "{}"),
             ("order.map.yaml", "_id: .id\n"),
+            ("ca.pem", "-----BEGIN CERTIFICATE-----\n"),
             ("core.wasm", "\0asm\x01\0\0\0"),
         ] {
             std::fs::write(dir.path().join(name), text).unwrap();
@@ -186,9 +187,12 @@ mistakes! {
 
 #[test]
 fn a_good_configuration_loads() {
-    let loaded = Folder::new().load(GOOD).unwrap();
+    let folder = Folder::new();
+    let loaded = folder.load(&with(&[("tls: {}", "tls: { ca_file: ca.pem }")])).unwrap();
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
     let config = loaded.config;
+    let ca_file = config.kafka.tls.unwrap().ca_file.unwrap();
+    assert_eq!(ca_file, folder.dir.path().join("ca.pem"));
     assert_eq!(config.kafka.brokers.as_str(), "kafka-1:9092,kafka-2:9092");
     assert_eq!(config.kafka.sasl.unwrap().password.expose(), "s3cret-password");
     assert_eq!(config.aep.auth.unwrap().client_secret.expose(), "s3cret-client");

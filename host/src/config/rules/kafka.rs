@@ -32,6 +32,7 @@ const OURS: &[(&str, &str)] = &[
     ("offset.store.*", DELIVERY),
     ("partition.assignment.strategy", DELIVERY),
     ("group.remote.assignor", DELIVERY),
+    ("isolation.level", "records of aborted transactions are never sent"),
     ("enable.partition.eof", OWN),
     ("statistics.interval.ms", OWN),
     ("consume.callback.*", OWN),

@@ -1,0 +1,70 @@
+//! The sections `limits`, `admin` and `shutdown`.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::reference::Secret;
+
+/// What the process may use of the machine.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Threads that run plugins; absent means one per core.
+    #[schemars(range(min = 1, max = 256))]
+    pub workers: Option<usize>,
+    /// The budget of records and events in flight, in bytes.
+    #[schemars(range(min = 65_536, max = 17_179_869_184u64))]
+    pub in_flight_bytes: usize,
+    /// The most records in one call of a plugin.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub call_records: usize,
+    /// The most payload bytes in one call of a plugin.
+    #[schemars(range(min = 1_024, max = 16_777_216))]
+    pub call_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            // Ten seconds of AEP's quota at 640 bytes a record.
+            in_flight_bytes: 64 * 1024 * 1024,
+            // The cost of a call is flat from 64 records up.
+            call_records: 256,
+            call_bytes: 256 * 1024,
+        }
+    }
+}
+
+/// The listener for probes, metrics and status.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// The address; a pod sets `0.0.0.0:9600` so that probes and scrapes reach it.
+    pub listen: String,
+    /// The bearer token for `/status` from beyond loopback; absent means loopback only.
+    pub token: Option<Secret>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:9600".to_owned(), token: None }
+    }
+}
+
+/// How the process stops.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// How long a stop may take to deliver what is in flight, in milliseconds. What is not
+    /// delivered by then is not committed and comes again.
+    #[schemars(range(min = 0, max = 3_600_000))]
+    pub grace_ms: u64,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        // Kubernetes kills after 30 s.
+        Self { grace_ms: 25_000 }
+    }
+}

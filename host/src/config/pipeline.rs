@@ -1,0 +1,166 @@
+//! The sections `plugins` and `pipelines`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A component and its limits.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plugin {
+    /// The component's file, relative to the configuration file; absent for a shipped plugin.
+    #[serde(default)]
+    pub component: Option<PathBuf>,
+    /// The linear memory that one instance may use, in bytes.
+    #[serde(default = "Plugin::default_max_memory_bytes")]
+    #[schemars(range(min = 1_048_576, max = 4_294_967_296u64))]
+    pub max_memory_bytes: u64,
+    /// The CPU time that one call may use, in milliseconds. A call that hits it is run again in
+    /// halves; a record that hits it alone is dead-lettered.
+    #[serde(default = "Plugin::default_max_cpu_ms")]
+    #[schemars(range(min = 1, max = 60_000))]
+    pub max_cpu_ms: u64,
+    /// The stack that one call may use, in bytes.
+    #[serde(default = "Plugin::default_max_stack_bytes")]
+    #[schemars(range(min = 65_536, max = 8_388_608))]
+    pub max_stack_bytes: usize,
+}
+
+impl Default for Plugin {
+    fn default() -> Self {
+        Self {
+            component: None,
+            max_memory_bytes: Self::default_max_memory_bytes(),
+            max_cpu_ms: Self::default_max_cpu_ms(),
+            max_stack_bytes: Self::default_max_stack_bytes(),
+        }
+    }
+}
+
+impl Plugin {
+    /// Four times what the hungriest toolchain (C with zig's stack, 24 MiB) needs, rounded.
+    fn default_max_memory_bytes() -> u64 {
+        64 * 1024 * 1024
+    }
+
+    /// A thousand times a slow mapping; short enough that a loop is noticed.
+    fn default_max_cpu_ms() -> u64 {
+        1_000
+    }
+
+    /// wasmtime's own default; the recursion of `CPython` and `QuickJS` fits.
+    fn default_max_stack_bytes() -> usize {
+        512 * 1024
+    }
+}
+
+/// Topics -> chain -> validation -> destinations.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// The topics; each belongs to exactly one pipeline.
+    pub topics: Vec<String>,
+    /// The form in which plugins get payloads.
+    #[serde(default)]
+    pub payload: Form,
+    /// The form in which plugins get keys.
+    #[serde(default)]
+    pub key: KeyForm,
+    /// Whether plugins get headers (about 0.3 microseconds each).
+    #[serde(default)]
+    pub headers: bool,
+    /// What becomes of records without a value.
+    #[serde(default)]
+    pub tombstones: Tombstones,
+    /// The plugins, in order.
+    pub chain: Vec<Step>,
+    /// The destinations; the first is where events without a route go.
+    pub destinations: Vec<String>,
+    /// Where rejected records go.
+    pub dead_letter: DeadLetter,
+    /// How `xylem try` cuts an input file into records.
+    #[serde(default)]
+    pub split: Split,
+    /// A folder of samples, `NAME.input.EXT` and optionally `NAME.expected.json`, relative to the
+    /// configuration file. `check` runs them; so does the gate of a reload.
+    #[serde(default)]
+    pub samples: Option<PathBuf>,
+    /// Goes into every id: change it when a topic is made again and its records are to count as new.
+    #[serde(default)]
+    pub id_epoch: String,
+}
+
+/// The form of payloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// UTF-8 text; other bytes are the record's fault.
+    #[default]
+    Text,
+    /// Bytes as they came.
+    Bytes,
+}
+
+/// The form of keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyForm {
+    /// Plugins do not see keys.
+    #[default]
+    None,
+    /// UTF-8 text; other bytes are the record's fault.
+    Text,
+    /// Bytes as they came.
+    Bytes,
+}
+
+/// What becomes of records without a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Tombstones {
+    /// They are filtered.
+    #[default]
+    Filter,
+    /// The plugin decides.
+    Plugin,
+    /// They are dead-lettered.
+    Reject,
+}
+
+/// How `xylem try` cuts a file into records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// A record per line; a CSV row ends outside quotes.
+    #[default]
+    Line,
+    /// The file is one record.
+    File,
+}
+
+/// One plugin of a chain, with what it is told.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The plugin's name: an entry of `plugins`, or a shipped plugin.
+    pub plugin: String,
+    /// Whatever the plugin understands. References are not read here: no secret reaches a plugin.
+    #[serde(default)]
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// A mapping table: a YAML or JSON file relative to the configuration file.
+    #[serde(default)]
+    pub mapping: Option<PathBuf>,
+    /// Look-up files by name, relative to the configuration file; the plugin gets their text.
+    #[serde(default)]
+    pub lookups: BTreeMap<String, PathBuf>,
+}
+
+/// Where rejected records go.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetter {
+    /// The topic; it must exist, and no pipeline may read it.
+    pub topic: String,
+}
