@@ -55,10 +55,14 @@ impl Record {
     /// bookkeeping that goes with it.
     pub fn weight(&self) -> usize {
         const BOOKKEEPING: usize = 256;
+        BOOKKEEPING + self.bytes()
+    }
+
+    /// The bytes of key, value and headers.
+    pub fn bytes(&self) -> usize {
         let headers: usize =
             self.headers.iter().map(|h| h.key.len() + h.value.as_ref().map_or(0, Bytes::len)).sum();
-        BOOKKEEPING
-            + self.key.as_ref().map_or(0, Bytes::len)
+        self.key.as_ref().map_or(0, Bytes::len)
             + self.payload.as_ref().map_or(0, Bytes::len)
             + headers
     }

@@ -89,8 +89,6 @@ pub struct PartitionStatus {
     pub pipeline: String,
     /// The offset up to which everything is settled; none before the first settlement here.
     pub position: Option<i64>,
-    /// The committed offset, where it is known.
-    pub committed: Option<i64>,
     /// Records between the committed offset and the log's end, where both are known.
     pub lag: Option<i64>,
     /// Records that are not settled.

@@ -9,6 +9,7 @@
 //! Settlements wait in [`Settlements`] for the consumer, which alone moves offsets ([`Tracker`]).
 
 mod budget;
+mod owed;
 mod tracker;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use budget::Budget;
+pub use owed::Owed;
 pub use tracker::{Backwards, Tracker};
 
 use crate::record::{PartitionId, Record};
@@ -51,6 +53,8 @@ pub struct Partition {
     pub term: u64,
     /// Bytes of this partition in flight: records, and the events that they became.
     weight: AtomicUsize,
+    /// The part of it that workers have begun.
+    begun: AtomicUsize,
     /// Set when the partition is taken away or the process stops: no further record is begun.
     closed: AtomicBool,
     budget: Arc<Budget>,
@@ -65,13 +69,18 @@ impl Partition {
         budget: Arc<Budget>,
         settlements: Arc<Settlements>,
     ) -> Self {
-        let (weight, closed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { id, term, weight, closed, budget, settlements }
+        let (weight, begun) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { id, term, weight, begun, closed: AtomicBool::new(false), budget, settlements }
     }
 
     /// Bytes in flight.
     pub fn weight(&self) -> usize {
         self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of records that were begun, and of the events that they became.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Whether no further record may be begun.
@@ -115,6 +124,7 @@ impl Debt {
     /// The debt of a record whose weight the consumer charged when it was fetched.
     pub fn new(partition: Arc<Partition>, record: Record) -> Self {
         let weight = record.weight();
+        partition.begun.fetch_add(weight, Ordering::Relaxed);
         Self { record, partition, weight }
     }
 
@@ -126,6 +136,7 @@ impl Debt {
     /// Counts the bytes that the record became.
     pub fn charge(&mut self, bytes: usize) {
         self.weight += bytes;
+        self.partition.begun.fetch_add(bytes, Ordering::Relaxed);
         self.partition.charge(bytes);
     }
 
@@ -141,6 +152,7 @@ impl Debt {
 
 impl Drop for Debt {
     fn drop(&mut self) {
+        self.partition.begun.fetch_sub(self.weight, Ordering::Relaxed);
         self.partition.release(self.weight);
     }
 }

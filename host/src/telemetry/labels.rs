@@ -31,12 +31,6 @@ macro_rules! labels {
 }
 
 labels! {
-    /// Of a pipeline.
-    PipelineLabels {
-        /// The pipeline.
-        pipeline: Arc<str>,
-    }
-
     /// Of a topic in its pipeline.
     TopicLabels {
         /// The pipeline.
@@ -77,16 +71,6 @@ labels! {
         pipeline: Arc<str>,
         /// The plugin.
         plugin: Arc<str>,
-    }
-
-    /// What a plugin made of records.
-    PluginOutcome {
-        /// The pipeline.
-        pipeline: Arc<str>,
-        /// The plugin.
-        plugin: Arc<str>,
-        /// `emit`, `filter` or `reject`.
-        outcome: &'static str,
     }
 
     /// A destination of a pipeline.

@@ -19,7 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::labels::Named;
 use super::labels::{
     CommitLabels, DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels,
-    PipelineCode, PipelineDestination, PipelineLabels, PluginDigest, PluginLabels, PluginOutcome,
+    PipelineCode, PipelineDestination, PluginDigest, PluginLabels,
     SettlementLabels, TopicLabels, VersionLabels,
 };
 use super::process::Process;
@@ -150,8 +150,6 @@ metrics! {
         "Records that are done with, by how.";
     faults: Family<PipelineCode, Counter>, "faults",
         "Faults of records, by code; each such record goes to the dead-letter topic.";
-    dead_letters: Family<PipelineLabels, Counter>, "dead_letters",
-        "Records that the dead-letter topic has acknowledged.";
     dead_letters_waiting: Gauge, "dead_letters_waiting",
         "Records that the dead-letter topic has not taken yet.";
 
@@ -165,21 +163,15 @@ metrics! {
         "Calls of a plugin that ended in a trap, an overrun or a wrong answer; each costs an instance.";
     plugin_instances: Family<PluginLabels, Counter>, "plugin_instances",
         "Instances of a plugin that were started; more than the workers means restarts.";
-    plugin_outcomes: Family<PluginOutcome, Counter>, "plugin_outcomes",
-        "What plugins made of records, by outcome.";
 
     events_emitted: Family<PipelineDestination, Counter>, "events_emitted",
         "Events that a pipeline emitted, by destination.";
-    schema_violations: Family<DestinationCode, Counter>, "schema_violations",
-        "Violations of a destination's schema, by AEP's code.";
+    schema_violations: Family<PipelineCode, Counter>, "schema_violations",
+        "Violations of destinations' schemas, by AEP's code.";
     schema_warnings: Family<DestinationCode, Counter>, "schema_warnings",
         "What AEP would accept and then drop or ignore, by code.";
     events_queued: Family<DestinationLabels, Gauge>, "events_queued",
         "Events that wait to become a request.";
-    batches: Family<DestinationLabels, Counter>, "batches",
-        "Batches that were sealed.";
-    batch_events: Family<DestinationLabels, Counter>, "batch_events",
-        "Events in the batches that were sealed.";
 
     in_flight_records: Gauge, "in_flight_records",
         "Records that are not settled.";
@@ -194,8 +186,6 @@ metrics! {
         "Records between the committed offset and the log's end.";
     partition_position: Family<PartitionLabels, Gauge>, "partition_position",
         "The offset up to which everything is settled.";
-    partition_committed: Family<PartitionLabels, Gauge>, "partition_committed",
-        "The committed offset.";
     partition_in_flight_records: Family<PartitionLabels, Gauge>, "partition_in_flight_records",
         "Records of the partition that are not settled.";
     partition_paused: Family<PartitionLabels, Gauge>, "partition_paused",
@@ -215,8 +205,6 @@ pub struct PartitionReading {
     pub lag: Option<i64>,
     /// The offset up to which everything is settled.
     pub position: Option<i64>,
-    /// The committed offset.
-    pub committed: Option<i64>,
     /// Records in flight.
     pub in_flight: usize,
     /// Whether nothing is fetched at the moment.
@@ -236,7 +224,6 @@ impl Metrics {
         let families = [
             &self.partition_lag_records,
             &self.partition_position,
-            &self.partition_committed,
             &self.partition_in_flight_records,
             &self.partition_paused,
         ];
@@ -251,7 +238,6 @@ impl Metrics {
             };
             set(&self.partition_lag_records, reading.lag);
             set(&self.partition_position, reading.position);
-            set(&self.partition_committed, reading.committed);
             set(&self.partition_in_flight_records, i64::try_from(reading.in_flight).ok());
             set(&self.partition_paused, Some(i64::from(reading.paused)));
         }

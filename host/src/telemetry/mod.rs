@@ -17,7 +17,7 @@ mod process;
 pub use faults::{FaultSeen, Faults};
 pub use labels::{
     CommitLabels, DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels,
-    PipelineCode, PipelineDestination, PipelineLabels, PluginDigest, PluginLabels, PluginOutcome,
+    PipelineCode, PipelineDestination, PluginDigest, PluginLabels,
     SettlementLabels, TopicLabels, VersionLabels,
 };
 pub use metrics::{Metrics, PartitionReading};

@@ -1,0 +1,342 @@
+//! The process: everything is made here, runs until told to stop, and is drained.
+//!
+//! ```text
+//! Kafka ─▶ poller ─▶ lanes ─▶ workers ─▶ outboxes ─▶ deliveries ─▶ AEP
+//!   ▲      1 thread           n threads    1 task per   up to max_in_flight
+//!   │                         + n spares   destination  tasks per destination
+//!   └── positions ◀─ settlements ◀── dead letters (librdkafka's threads) ◀┘
+//! ```
+//!
+//! | what | how many | takes | full means |
+//! | --- | --- | --- | --- |
+//! | poller | 1 thread | records, settlements | partitions over their share are paused |
+//! | worker | one thread per core, as many spares | ready lanes | lanes wait |
+//! | outbox | 1 task per destination | events | the lanes behind it are not taken up again |
+//! | delivery | up to `max_in_flight` tasks per destination | a request | events wait in the outbox |
+//! | dead letters | librdkafka's threads, 1 task for retries | rejected records | records stay in flight |
+
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{Admin, AdminError, Part, Ready as Latch};
+use crate::batch::Outbox;
+use crate::config::{Config, Loaded, Problem};
+use crate::consume::{Assigned, Poller, Topic};
+use crate::dead_letter::DeadLetters;
+use crate::deliver::Destination;
+use crate::generation::Generation;
+use crate::http::{Client, Token};
+use crate::id::Ids;
+use crate::kafka::{Consumer, KafkaError, Producer};
+use crate::plugin::{CallLimits, Hooks, Level, Line, Loader, Phase, Sink};
+use crate::settle::Budget;
+use crate::telemetry::{Faults, Metrics, PluginDigest};
+use crate::transform::{Ready, Shared, Workers};
+
+/// How often the cluster is asked for its id while no broker answers.
+const CLUSTER_ID_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A running process.
+pub struct App {
+    config: Arc<Config>,
+    generation: Arc<Generation>,
+    assigned: Arc<Assigned>,
+    outboxes: Outboxes,
+    dead_letters: Arc<DeadLetters>,
+    token: Option<Arc<Token>>,
+    /// Released in parts; `/readyz` shows it.
+    ready: Latch,
+    admin: Admin,
+    stop: Arc<AtomicBool>,
+    /// The end of the grace period, once there is one.
+    deadline: Arc<RwLock<Option<Instant>>>,
+    poller: Option<JoinHandle<Result<bool, KafkaError>>>,
+    workers: Option<Workers>,
+    tasks: TaskTracker,
+    cancelled: CancellationToken,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Why the process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration, or what it names.
+    #[error("{}", list(.0))]
+    Configuration(Vec<Problem>),
+    /// An HTTP client, a token or a destination.
+    #[error("{0}")]
+    Aep(String),
+    /// The admin listener.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// A Kafka client.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// A thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n")
+}
+
+impl App {
+    /// Builds everything and begins to consume as soon as a broker answers.
+    pub fn start(loaded: &Loaded, loader: &Loader) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let config = Arc::new(loaded.config.clone());
+        let latch = Latch::new();
+        let generation =
+            Arc::new(Generation::build(loaded, loader).map_err(StartError::Configuration)?);
+        let sink = log_sink();
+        generation.start(loaded, &Hooks::new(Arc::clone(&sink))).map_err(StartError::Configuration)?;
+        latch.release(Part::Generation);
+        let metrics = Metrics::default();
+        metrics.set_generation(&generation.name, digests(&generation));
+        let faults = Faults::new(metrics.clone());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("deliver")
+            .enable_all()
+            .build()?;
+        let (token, outboxes) = outboxes(&config)?;
+        let budget = Arc::new(Budget::new(config.limits.in_flight_bytes));
+        let ready = Arc::new(Ready::default());
+        let assigned =
+            Assigned::new(Arc::default(), Arc::clone(&budget), Arc::clone(&ready), metrics.clone());
+        let dead_letters = DeadLetters::new(Producer::new(&config.kafka)?, faults.clone());
+        let consumer = Consumer::new(&config.kafka, budget.limit(), Arc::clone(&assigned) as _)?;
+        let source = status::Source {
+            started,
+            config: Arc::clone(&config),
+            generation: Arc::clone(&generation),
+            assigned: Arc::clone(&assigned),
+            ready: Arc::clone(&ready),
+            budget: Arc::clone(&budget),
+            outboxes: outboxes.clone(),
+            dead_letters: Arc::clone(&dead_letters),
+            token: token.clone(),
+            faults,
+            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+        };
+        let admin = Admin::start(&config, metrics.clone(), latch.clone(), Arc::new(source))?;
+        let shared = Arc::new(Shared {
+            ready,
+            generation: RwLock::new(Arc::clone(&generation)),
+            outboxes: outboxes.clone(),
+            dead_letters: Arc::clone(&dead_letters),
+            budget,
+            partitions: assigned.count(),
+            limits: CallLimits::from(&config.limits),
+            metrics,
+            sink,
+            stop: Arc::default(),
+        });
+        let workers = Workers::start(worker_count(&config), &shared)?;
+        let mut app = Self {
+            config,
+            generation,
+            assigned,
+            outboxes,
+            dead_letters,
+            token,
+            ready: latch,
+            admin,
+            stop: Arc::default(),
+            deadline: Arc::default(),
+            poller: None,
+            workers: Some(workers),
+            tasks: TaskTracker::new(),
+            cancelled: CancellationToken::new(),
+            runtime,
+        };
+        app.spawn_tasks();
+        app.poller = Some(app.spawn_poller(consumer)?);
+        Ok(app)
+    }
+
+    /// The address of the admin listener.
+    pub fn admin_address(&self) -> std::net::SocketAddr {
+        self.admin.address()
+    }
+
+    /// Whether a generation is live, a token had and the topics subscribed to.
+    pub fn is_ready(&self) -> bool {
+        self.ready.is_ready()
+    }
+
+    /// The runtime, for what waits beside the data path.
+    pub fn runtime(&self) -> &tokio::runtime::Runtime {
+        &self.runtime
+    }
+
+    /// Whether the poller still runs; it ends by itself only when the Kafka client cannot go on.
+    pub fn is_running(&self) -> bool {
+        self.poller.as_ref().is_some_and(|poller| !poller.is_finished())
+    }
+
+    /// Delivers what was begun, commits, leaves the group. True where all of it was done within
+    /// the grace period (Invariant 8); what was not comes again.
+    pub fn stop(mut self, grace: Duration) -> Result<bool, KafkaError> {
+        let deadline = Instant::now() + grace;
+        *self.deadline.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(deadline);
+        self.stop.store(true, Ordering::Release);
+        for outbox in self.outboxes.values() {
+            outbox.drain();
+        }
+        let ended = self.poller.take().map(JoinHandle::join);
+        if let Some(workers) = self.workers.take() {
+            workers.stop();
+        }
+        self.cancelled.cancel();
+        self.tasks.close();
+        self.runtime.block_on(self.tasks.wait());
+        match ended {
+            Some(Ok(drained)) => drained,
+            Some(Err(_)) | None => Err(KafkaError::Fatal("the poller panicked".into())),
+        }
+    }
+
+    fn spawn_tasks(&self) {
+        let handle = self.runtime.handle();
+        for outbox in self.outboxes.values() {
+            let run = Arc::clone(outbox).run(self.tasks.clone(), self.cancelled.clone());
+            self.tasks.spawn_on(run, handle);
+        }
+        let (dead_letters, cancelled) = (Arc::clone(&self.dead_letters), self.cancelled.clone());
+        let retry = async move {
+            let mut second = tokio::time::interval(Duration::from_secs(1));
+            while cancelled.run_until_cancelled(second.tick()).await.is_some() {
+                dead_letters.retry();
+            }
+        };
+        self.tasks.spawn_on(retry, handle);
+        let (ready, cancelled) = (self.ready.clone(), self.cancelled.clone());
+        let Some(token) = self.token.clone() else { return ready.release(Part::Token) };
+        let first = async move {
+            // Fetched before the first request needs it; readiness waits for it.
+            while let Some(had) = cancelled.run_until_cancelled(token.bearer()).await {
+                let Err(fault) = had else { return ready.release(Part::Token) };
+                tracing::warn!(code = fault.code.as_str(), "no token yet; trying on");
+                let wait = tokio::time::sleep(fault.retry_in.max(Duration::from_millis(100)));
+                cancelled.run_until_cancelled(wait).await;
+            }
+        };
+        self.tasks.spawn_on(first, handle);
+    }
+
+    fn spawn_poller(
+        &self,
+        mut consumer: Consumer,
+    ) -> std::io::Result<JoinHandle<Result<bool, KafkaError>>> {
+        let config = Arc::clone(&self.config);
+        let generation = Arc::clone(&self.generation);
+        let assigned = Arc::clone(&self.assigned);
+        let (stop, deadline) = (Arc::clone(&self.stop), Arc::clone(&self.deadline));
+        let ready = self.ready.clone();
+        std::thread::Builder::new().name("poller".into()).spawn(move || {
+            let Some(cluster) = cluster_id(&config, &consumer, &stop) else { return Ok(true) };
+            assigned.set_topics(topics(&generation, &cluster));
+            let names: Vec<&str> = generation
+                .pipelines
+                .values()
+                .flat_map(|pipeline| pipeline.topics.iter().map(String::as_str))
+                .collect();
+            consumer.subscribe(&names)?;
+            ready.release(Part::Subscription);
+            let mut poller = Poller::new(consumer, assigned, stop);
+            poller.run()?;
+            let deadline = *deadline.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Ok(poller.drain(deadline.unwrap_or_else(Instant::now)))
+        })
+    }
+}
+
+/// The id that goes into every message id: the configured one, or the cluster's own.
+fn cluster_id(config: &Config, consumer: &Consumer, stop: &AtomicBool) -> Option<String> {
+    if let Some(id) = &config.kafka.cluster_id {
+        return Some(id.clone());
+    }
+    let mut told = false;
+    loop {
+        if let Some(id) = consumer.cluster_id(CLUSTER_ID_PATIENCE) {
+            return Some(id);
+        }
+        if stop.load(Ordering::Acquire) {
+            return None;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(brokers = %config.kafka.brokers, "no broker answers yet; trying on");
+        }
+    }
+}
+
+fn topics(generation: &Generation, cluster: &str) -> BTreeMap<String, Topic> {
+    let mut topics = BTreeMap::new();
+    for pipeline in generation.pipelines.values() {
+        for topic in &pipeline.topics {
+            let ids = Ids::new(cluster, topic, &pipeline.id_epoch, &pipeline.name);
+            topics.insert(topic.clone(), Topic { pipeline: Arc::clone(&pipeline.name), ids });
+        }
+    }
+    topics
+}
+
+fn digests(generation: &Generation) -> Vec<PluginDigest> {
+    let chains = generation.pipelines.values().map(|pipeline| &pipeline.chain.plugins);
+    let digest = |plugin: &crate::plugin::Plugin| PluginDigest {
+        plugin: plugin.name.as_str().into(),
+        digest: plugin.component.digest().into(),
+    };
+    chains.flatten().map(digest).collect()
+}
+
+type Outboxes = BTreeMap<Arc<str>, Arc<Outbox>>;
+
+fn outboxes(config: &Config) -> Result<(Option<Arc<Token>>, Outboxes), StartError> {
+    let aep = |error: &dyn std::error::Error| StartError::Aep(error.to_string());
+    let connections = config.destinations.values().map(|d| d.batch.max_in_flight).sum();
+    let client = Client::new(&config.aep, connections).map_err(|error| aep(&error))?;
+    let token = match &config.aep.auth {
+        Some(auth) => Some(Arc::new(Token::new(auth, client.clone()).map_err(|error| aep(&error))?)),
+        None => None,
+    };
+    let mut outboxes = BTreeMap::new();
+    for (name, settings) in &config.destinations {
+        let destination =
+            Destination::new(name, settings, &config.aep, client.clone(), token.clone())
+                .map_err(|error| aep(&error))?;
+        outboxes.insert(name.as_str().into(), Outbox::new(destination, settings));
+    }
+    Ok((token, outboxes))
+}
+
+fn worker_count(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    config.limits.workers.unwrap_or_else(cores).max(1)
+}
+
+/// Guests' lines in the operator's log. Invariant 10: what a guest writes while it maps records may
+/// quote them, so only lines of `init` are shown.
+fn log_sink() -> Sink {
+    Arc::new(|line: Line<'_>| {
+        if line.phase != Phase::Init {
+            return;
+        }
+        let (plugin, text) = (line.plugin, line.text);
+        match line.level {
+            Level::Error | Level::Warn => tracing::warn!(plugin, "{text}"),
+            Level::Info => tracing::info!(plugin, "{text}"),
+            Level::Debug | Level::Trace => tracing::debug!(plugin, "{text}"),
+        }
+    })
+}

@@ -1,0 +1,182 @@
+//! What the process tells of itself: `/status` and the metrics that are read, not counted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::admin::{
+    DeadLetterStatus, DestinationState, DestinationStatus, FaultStatus, InFlightStatus,
+    PartitionStatus, PipelineStatus, PluginStatus, Status, StatusSource, TokenStatus,
+};
+use crate::batch::Outbox;
+use crate::config::Config;
+use crate::consume::{Assigned, PartitionState};
+use crate::dead_letter::DeadLetters;
+use crate::deliver;
+use crate::generation::{Generation, Pipeline};
+use crate::http::{Token, TokenStatus as Held};
+use crate::settle::Budget;
+use crate::telemetry::{
+    DestinationLabels, Faults, Metrics, PartitionLabels, PartitionReading,
+};
+use crate::transform::Ready;
+
+/// Everything that is asked.
+pub(super) struct Source {
+    pub(super) started: Instant,
+    pub(super) config: Arc<Config>,
+    pub(super) generation: Arc<Generation>,
+    pub(super) assigned: Arc<Assigned>,
+    pub(super) ready: Arc<Ready>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) outboxes: BTreeMap<Arc<str>, Arc<Outbox>>,
+    pub(super) dead_letters: Arc<DeadLetters>,
+    pub(super) token: Option<Arc<Token>>,
+    pub(super) faults: Faults,
+    pub(super) warnings: Vec<String>,
+}
+
+impl StatusSource for Source {
+    fn status(&self) -> Status {
+        let states = self.assigned.states();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            generation: Some(self.generation.name.to_string()),
+            pipelines: self.generation.pipelines.values().map(|p| self.pipeline(p)).collect(),
+            destinations: self.outboxes.values().map(|o| destination(o)).collect(),
+            token: self.token.as_ref().map(|token| token_status(&token.status())),
+            in_flight: InFlightStatus {
+                records: states.iter().map(|state| state.in_flight).sum(),
+                bytes: self.budget.used(),
+                budget_bytes: self.budget.limit(),
+            },
+            partitions: states.into_iter().map(partition).collect(),
+            dead_letters: DeadLetterStatus {
+                waiting: self.dead_letters.waiting(),
+                refusals: self.dead_letters.refusals(),
+            },
+            faults: self.faults(),
+            warnings: self.warnings.clone(),
+            ..Status::default()
+        }
+    }
+
+    fn refresh(&self, metrics: &Metrics) {
+        let states = self.assigned.states();
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        metrics.in_flight_records.set(number(states.iter().map(|state| state.in_flight).sum()));
+        metrics.in_flight_bytes.set(number(self.budget.used()));
+        metrics.in_flight_budget_bytes.set(number(self.budget.limit()));
+        metrics.partitions_ready.set(number(self.ready.len()));
+        metrics.dead_letters_waiting.set(number(self.dead_letters.waiting()));
+        for (name, outbox) in &self.outboxes {
+            let labels = DestinationLabels { destination: Arc::clone(name) };
+            metrics.events_queued.get_or_create(&labels).set(number(outbox.waiting()));
+        }
+        let readings: Vec<PartitionReading> = states.into_iter().map(reading).collect();
+        metrics.set_partitions(&readings);
+    }
+}
+
+impl Source {
+    fn pipeline(&self, pipeline: &Pipeline) -> PipelineStatus {
+        let chain = pipeline.chain.plugins.iter().map(|plugin| {
+            let limits = self.config.plugins.get(&plugin.name).cloned().unwrap_or_default();
+            PluginStatus {
+                name: plugin.name.clone(),
+                digest: plugin.component.digest().to_owned(),
+                max_memory_bytes: limits.max_memory_bytes,
+                max_cpu_ms: limits.max_cpu_ms,
+            }
+        });
+        PipelineStatus {
+            name: pipeline.name.to_string(),
+            topics: pipeline.topics.clone(),
+            chain: chain.collect(),
+            destinations: pipeline.routes.iter().map(|route| route.name.to_string()).collect(),
+            dead_letter_topic: pipeline.origin.topic.to_string(),
+        }
+    }
+
+    fn faults(&self) -> Vec<FaultStatus> {
+        let seen = self.faults.seen().into_iter();
+        seen.map(|(pipeline, code, seen)| FaultStatus {
+            pipeline: pipeline.to_string(),
+            code: code.as_str().to_owned(),
+            domain: code.domain().as_str().to_owned(),
+            count: seen.count,
+            last_position: format!("{}@{}", seen.partition, seen.offset),
+            last_seconds_ago: seen.at.elapsed().as_secs_f64(),
+            advice: code.advice().to_owned(),
+        })
+        .collect()
+    }
+}
+
+fn partition(state: PartitionState) -> PartitionStatus {
+    PartitionStatus {
+        topic: state.id.topic.to_string(),
+        partition: state.id.partition,
+        pipeline: state.pipeline.to_string(),
+        position: state.position,
+        lag: state.lag,
+        in_flight_records: state.in_flight,
+        in_flight_bytes: state.bytes,
+        paused: state.paused,
+        halted: state.halted,
+    }
+}
+
+fn reading(state: PartitionState) -> PartitionReading {
+    PartitionReading {
+        labels: PartitionLabels {
+            pipeline: state.pipeline,
+            topic: state.id.topic,
+            partition: state.id.partition,
+        },
+        lag: state.lag,
+        position: state.position,
+        in_flight: state.in_flight,
+        paused: state.paused,
+    }
+}
+
+fn destination(outbox: &Outbox) -> DestinationStatus {
+    let status = outbox.destination().status();
+    let seconds = |duration: Duration| Some(duration.as_secs_f64());
+    let (state, code, since, retry_in) = match status.state {
+        deliver::DestinationState::Open => (DestinationState::Open, None, None, None),
+        deliver::DestinationState::BackingOff { code, since, retry_in } => {
+            (DestinationState::BackingOff, Some(code), seconds(since), seconds(retry_in))
+        }
+        deliver::DestinationState::Paused { code, since, retry_in } => {
+            (DestinationState::Paused, Some(code), seconds(since), seconds(retry_in))
+        }
+    };
+    DestinationStatus {
+        name: status.name,
+        state,
+        code: code.map(|code| code.as_str().to_owned()),
+        since_seconds: since,
+        retry_in_seconds: retry_in,
+        requests_in_flight: status.in_flight,
+        requests: status.requests,
+        accepted: status.accepted,
+        refused: status.refused,
+        last_fault: status.last_fault.map(|(code, _)| code.as_str().to_owned()),
+        last_fault_seconds_ago: status.last_fault.map(|(_, ago)| ago.as_secs_f64()),
+        last_xaction_id: status.last_xaction_id,
+    }
+}
+
+fn token_status(held: &Held) -> TokenStatus {
+    let seconds = |duration: Option<Duration>| duration.map(|d| d.as_secs_f64());
+    TokenStatus {
+        ready: held.ready,
+        age_seconds: seconds(held.age),
+        expires_in_seconds: seconds(held.expires_in),
+        fault: held.fault.as_ref().map(|fault| fault.code.as_str().to_owned()),
+        retry_in_seconds: held.fault.as_ref().map(|fault| fault.retry_in.as_secs_f64()),
+    }
+}

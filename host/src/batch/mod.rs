@@ -1,0 +1,7 @@
+//! Batching: events of one destination become requests, and verdicts settle their records.
+
+mod batcher;
+mod outbox;
+
+pub use batcher::{Batch, Batcher, Entry, Next};
+pub use outbox::{Outbound, Outbox};

@@ -1,0 +1,89 @@
+//! `xylem run`: the service.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{CacheArgs, Exit};
+use crate::app::{App, StartError};
+use crate::config;
+
+/// How often it is looked whether the Kafka client still runs.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Run the service: consume the configured topics until SIGTERM or SIGINT, then deliver what was
+/// begun, commit and end.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut err = std::io::stderr();
+    let loaded = match config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            writeln!(err, "{errors}")?;
+            return Ok(Exit::Configuration.into());
+        }
+    };
+    for warning in &loaded.warnings {
+        writeln!(err, "{warning}")?;
+    }
+    let app = match App::start(&loaded, &args.cache.loader()?) {
+        Ok(app) => app,
+        Err(error) => {
+            writeln!(err, "{error}")?;
+            return Ok(exit_of(&error).into());
+        }
+    };
+    let grace = Duration::from_millis(loaded.config.shutdown.grace_ms);
+    let asked = app.runtime().block_on(until_asked(&app))?;
+    tracing::info!(grace_ms = loaded.config.shutdown.grace_ms, "draining");
+    match app.stop(grace) {
+        Ok(true) if asked => Ok(Exit::Done.into()),
+        Ok(true) => Ok(Exit::Unreachable.into()),
+        Ok(false) => {
+            tracing::warn!("the grace period ended first: what was not settled comes again");
+            Ok(Exit::GraceOver.into())
+        }
+        Err(error) => {
+            writeln!(err, "{error}")?;
+            Ok(Exit::Unreachable.into())
+        }
+    }
+}
+
+/// Waits for SIGTERM or SIGINT (true), or for the Kafka client to give up (false).
+async fn until_asked(app: &App) -> std::io::Result<bool> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(true),
+            _ = interrupt.recv() => return Ok(true),
+            _ = look.tick() => if !app.is_running() {
+                return Ok(false);
+            },
+        }
+    }
+}
+
+fn exit_of(error: &StartError) -> Exit {
+    match error {
+        StartError::Configuration(_)
+        | StartError::Aep(_)
+        | StartError::Admin(_)
+        | StartError::Kafka(_) => Exit::Configuration,
+        StartError::Thread(_) => Exit::Bug,
+    }
+}

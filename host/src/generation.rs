@@ -1,0 +1,259 @@
+//! A generation: one consistent set of compiled chains, schemas and destinations.
+//!
+//! A generation is immutable; its name is a digest of its contents, equal in every process that
+//! has the same configuration, components, mappings and schemas.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::{self, KeyPath, Loaded, Problem};
+use crate::dead_letter::Origin;
+use crate::fault::{Code, Fault, PluginRef};
+use crate::plugin::{CallLimits, Chain, Component, Forms, Hooks, Limits, Loader, Plugin, Runner, read_component};
+use crate::schema::Schema;
+
+/// One consistent set of compiled chains and configuration.
+pub struct Generation {
+    /// The first 12 hex digits of a digest of all that decides outcomes.
+    pub name: Arc<str>,
+    /// The pipelines by name.
+    pub pipelines: BTreeMap<Arc<str>, Arc<Pipeline>>,
+}
+
+/// One pipeline of a generation.
+pub struct Pipeline {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its topics.
+    pub topics: Vec<String>,
+    /// Goes into its ids.
+    pub id_epoch: String,
+    /// Its plugins.
+    pub chain: Arc<Chain>,
+    /// Its destinations, the default first.
+    pub routes: Vec<Route>,
+    /// Where rejected records go, and under which names.
+    pub origin: Arc<Origin>,
+}
+
+/// A destination as a pipeline sees it.
+#[derive(Clone)]
+pub struct Route {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its schema, closed.
+    pub schema: Arc<Schema>,
+    /// Its settings.
+    pub settings: Arc<config::Destination>,
+}
+
+impl Generation {
+    /// Loads components, reads mappings and schemas. Every problem is reported, not the first.
+    pub fn build(loaded: &Loaded, loader: &Loader) -> Result<Self, Vec<Problem>> {
+        let mut builder = Builder {
+            loaded,
+            loader,
+            digest: blake3::Hasher::new(),
+            problems: Vec::new(),
+            components: BTreeMap::new(),
+            routes: BTreeMap::new(),
+        };
+        builder.routes();
+        let chains = builder.chains();
+        if !builder.problems.is_empty() {
+            return Err(builder.problems);
+        }
+        let mut name = builder.digest.finalize().to_hex().to_string();
+        name.truncate(12);
+        let name: Arc<str> = name.into();
+        let pipelines = chains
+            .into_iter()
+            .filter_map(|(pipeline, chain)| {
+                let built = builder.pipeline(&pipeline, chain, &name)?;
+                Some((pipeline, Arc::new(built)))
+            })
+            .collect();
+        Ok(Self { name, pipelines })
+    }
+
+    /// Makes one instance of every plugin and runs its `init`.
+    ///
+    /// Invariant 6: a generation whose plugins do not start never replaces another.
+    pub fn start(&self, loaded: &Loaded, hooks: &Hooks) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        for (name, pipeline) in &self.pipelines {
+            let mut runner = Runner::new(Arc::clone(&pipeline.chain), hooks.clone());
+            if let Err(error) = runner.start() {
+                let path = KeyPath::root().key("pipelines").key(name).key("chain");
+                problems.push(loaded.error(&path, error.to_string()));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+impl Pipeline {
+    /// The destination that an event names, or the first.
+    pub fn route(&self, name: Option<&str>) -> Result<&Route, Fault> {
+        let found = match name {
+            None => self.routes.first(),
+            Some(name) => self.routes.iter().find(|route| &*route.name == name),
+        };
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.routes.iter().map(|route| &*route.name).collect();
+            let wanted = name.unwrap_or_default();
+            let message = format!("no destination `{wanted}`; the pipeline has {}", names.join(", "));
+            Fault::new(Code::PluginRoute, message)
+        })
+    }
+
+    /// The plugin that made the events.
+    pub fn last_plugin(&self) -> Option<PluginRef> {
+        self.chain.plugins.last().map(Plugin::reference)
+    }
+}
+
+struct Builder<'a> {
+    loaded: &'a Loaded,
+    loader: &'a Loader,
+    digest: blake3::Hasher,
+    problems: Vec<Problem>,
+    components: BTreeMap<String, Option<Arc<Component>>>,
+    routes: BTreeMap<String, Route>,
+}
+
+impl Builder<'_> {
+    /// Adds to the generation's name. Length first, so that parts do not run together.
+    fn count(&mut self, part: &[u8]) {
+        self.digest.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+        self.digest.update(part);
+    }
+
+    fn routes(&mut self) {
+        for (name, settings) in &self.loaded.config.destinations {
+            let path = KeyPath::root().key("destinations").key(name).key("schema").key("file");
+            let file = self.loaded.resolve(&settings.schema.file);
+            let read = std::fs::read_to_string(&file).map_err(|error| error.to_string());
+            match read.and_then(|text| {
+                let schema = Schema::load(&text, settings.mode).map_err(|error| error.to_string())?;
+                Ok((schema, text))
+            }) {
+                Ok((schema, text)) => {
+                    self.count(format!("{name} {settings:?}").as_bytes());
+                    self.count(text.as_bytes());
+                    self.routes.insert(name.clone(), Route {
+                        name: name.as_str().into(),
+                        schema: Arc::new(schema),
+                        settings: Arc::new(settings.clone()),
+                    });
+                }
+                Err(error) => self.problems.push(
+                    self.loaded.error(&path, format!("`{}`: {error}", file.display())),
+                ),
+            }
+        }
+    }
+
+    fn chains(&mut self) -> Vec<(Arc<str>, Chain)> {
+        let mut chains = Vec::new();
+        for (name, pipeline) in &self.loaded.config.pipelines {
+            self.count(format!("{name} {pipeline:?}").as_bytes());
+            let mut plugins = Vec::new();
+            for (index, step) in pipeline.chain.iter().enumerate() {
+                let path =
+                    KeyPath::root().key("pipelines").key(name).key("chain").index(index);
+                plugins.extend(self.plugin(step, &path));
+            }
+            chains.push((name.as_str().into(), Chain {
+                pipeline: name.clone(),
+                plugins,
+                forms: Forms::from(pipeline),
+                call: CallLimits::from(&self.loaded.config.limits),
+            }));
+        }
+        chains
+    }
+
+    fn plugin(&mut self, step: &config::Step, path: &KeyPath) -> Option<Plugin> {
+        let tenant = self.loaded.config.aep.tenant.as_deref();
+        let configuration = match step.configuration(&self.loaded.base_dir, tenant) {
+            Ok(configuration) => configuration,
+            Err(error) => {
+                self.problems.extend(error.problems);
+                return None;
+            }
+        };
+        let settings = self.loaded.config.plugins.get(&step.plugin).cloned().unwrap_or_default();
+        let limits = Limits::from(&settings);
+        let component = self.component(&step.plugin, &settings, path)?;
+        self.count(component.digest().as_bytes());
+        self.count(configuration.as_bytes());
+        Some(Plugin {
+            name: step.plugin.clone(),
+            component,
+            limits,
+            configuration,
+        })
+    }
+
+    /// Each component is loaded once, and a broken one reported once.
+    fn component(
+        &mut self,
+        name: &str,
+        settings: &config::Plugin,
+        path: &KeyPath,
+    ) -> Option<Arc<Component>> {
+        if let Some(known) = self.components.get(name) {
+            return known.clone();
+        }
+        let config = &self.loaded.config;
+        let read = config
+            .component(name, &self.loaded.base_dir)
+            .map_err(|error| error.to_string())
+            .and_then(|file| {
+                let wasm = read_component(&file).map_err(|error| chain_of(&error))?;
+                let limits = Limits::from(settings);
+                self.loader.load(name, &wasm, &limits).map_err(|error| chain_of(&error))
+            });
+        let component = match read {
+            Ok(component) => Some(component),
+            Err(error) => {
+                self.problems.push(self.loaded.error(path, error));
+                None
+            }
+        };
+        self.components.insert(name.to_owned(), component.clone());
+        component
+    }
+
+    fn pipeline(&self, name: &Arc<str>, chain: Chain, generation: &Arc<str>) -> Option<Pipeline> {
+        let settings = self.loaded.config.pipelines.get(&**name)?;
+        let routes =
+            settings.destinations.iter().filter_map(|d| self.routes.get(d).cloned()).collect();
+        let origin = Origin {
+            topic: settings.dead_letter.topic.as_str().into(),
+            pipeline: Arc::clone(name),
+            generation: Arc::clone(generation),
+        };
+        Some(Pipeline {
+            name: Arc::clone(name),
+            topics: settings.topics.clone(),
+            id_epoch: settings.id_epoch.clone(),
+            chain: Arc::new(chain),
+            routes,
+            origin: Arc::new(origin),
+        })
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,269 @@
+//! A partition's queue of records, and the queue of partitions that have some.
+//!
+//! A partition is run by one worker at a time but is pinned to none: ready partitions queue, a
+//! free worker takes the next. While a call has used much CPU a spare worker serves the queue, so
+//! that a slow plugin holds no other partition (Invariant 7).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::id::Ids;
+use crate::plugin::CallLimits;
+use crate::record::Record;
+use crate::settle::Partition;
+
+/// One assigned partition as workers see it.
+pub struct Lane {
+    /// The assignment.
+    pub partition: Arc<Partition>,
+    /// The pipeline that the partition's topic belongs to.
+    pub pipeline: Arc<str>,
+    /// Makes the ids of its events.
+    pub ids: Ids,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Record>,
+    /// In the queue of ready partitions, or run by a worker.
+    busy: bool,
+    /// Has records, but what was begun weighs too much: waits for [`Ready::look_again`].
+    gated: bool,
+}
+
+impl Lane {
+    /// An empty lane.
+    pub fn new(partition: Arc<Partition>, pipeline: Arc<str>, ids: Ids) -> Self {
+        Self { partition, pipeline, ids, state: Mutex::default() }
+    }
+
+    /// Takes the next records for one call: what is queued, never waiting for more.
+    pub fn take(&self, limits: CallLimits) -> Vec<Record> {
+        let mut state = self.state();
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < limits.records
+            && let Some(record) = state.queue.pop_front_if(|record| {
+                taken.is_empty() || bytes + payload_bytes(record) <= limits.bytes
+            })
+        {
+            bytes += payload_bytes(&record);
+            taken.push(record);
+        }
+        taken
+    }
+
+    /// Throws away what was not begun, which comes again after a restart or at another member.
+    /// Returns the first of it.
+    pub fn clear(&self) -> Option<i64> {
+        let mut state = self.state();
+        let first = state.queue.front().map(|record| record.offset);
+        for record in state.queue.drain(..) {
+            self.partition.release(record.weight());
+        }
+        first
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn payload_bytes(record: &Record) -> usize {
+    record.payload.as_ref().map_or(0, bytes::Bytes::len)
+}
+
+/// The partitions that have records and no worker.
+#[derive(Default)]
+pub struct Ready {
+    queue: Mutex<Queue>,
+    any: Condvar,
+    spare: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    lanes: VecDeque<Arc<Lane>>,
+    /// Calls under way that have used much CPU: as many spare workers may run.
+    slow: usize,
+    spares: usize,
+    stopped: bool,
+}
+
+impl Ready {
+    /// Adds a record to its lane, and the lane to the queue.
+    pub fn push(&self, lane: &Arc<Lane>, record: Record) {
+        let mut state = lane.state();
+        state.queue.push_back(record);
+        if !state.busy && !state.gated {
+            state.busy = true;
+            drop(state);
+            self.enqueue(lane);
+        }
+    }
+
+    /// Puts a lane back after a call: behind the others, where it has more. A lane whose begun
+    /// records and events weigh more than `share` waits until they weigh less (Invariant 4).
+    pub fn give_back(&self, lane: &Arc<Lane>, share: usize) {
+        let mut state = lane.state();
+        if state.queue.is_empty() {
+            state.busy = false;
+        } else if lane.partition.begun() > share {
+            (state.busy, state.gated) = (false, true);
+        } else {
+            drop(state);
+            self.enqueue(lane);
+        }
+    }
+
+    /// Lets a waiting lane go on where it weighs less than `share` now.
+    pub fn look_again(&self, lane: &Arc<Lane>, share: usize) {
+        let mut state = lane.state();
+        if state.gated && lane.partition.begun() <= share {
+            (state.busy, state.gated) = (true, false);
+            drop(state);
+            self.enqueue(lane);
+        }
+    }
+
+    /// Waits for a lane; none when the process stops. A spare worker is let in only while calls
+    /// are slow, and counts until [`Ready::leave_spare`].
+    pub fn take(&self, spare: bool) -> Option<Arc<Lane>> {
+        let mut queue = self.lock();
+        loop {
+            if queue.stopped {
+                return None;
+            }
+            if (!spare || queue.spares < queue.slow)
+                && let Some(lane) = queue.lanes.pop_front()
+            {
+                queue.spares += usize::from(spare);
+                return Some(lane);
+            }
+            let turn = if spare { &self.spare } else { &self.any };
+            queue = turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A spare worker has ended its call.
+    pub fn leave_spare(&self) {
+        self.lock().spares -= 1;
+    }
+
+    /// A call has become slow (`true`), or a slow call has ended.
+    pub fn note_slow(&self, begins: bool) {
+        let mut queue = self.lock();
+        queue.slow = if begins { queue.slow + 1 } else { queue.slow.saturating_sub(1) };
+        drop(queue);
+        self.spare.notify_all();
+    }
+
+    /// How many lanes wait for a worker.
+    pub fn len(&self) -> usize {
+        self.lock().lanes.len()
+    }
+
+    /// Waits for the given time, or until the process stops.
+    pub fn rest(&self, time: Duration) {
+        let queue = self.lock();
+        // Spares' bell: rung rarely, and a rest cut short only asks again sooner.
+        drop(self.spare.wait_timeout_while(queue, time, |queue| !queue.stopped));
+    }
+
+    /// Sends all workers home.
+    pub fn stop(&self) {
+        self.lock().stopped = true;
+        self.any.notify_all();
+        self.spare.notify_all();
+    }
+
+    fn enqueue(&self, lane: &Arc<Lane>) {
+        let mut queue = self.lock();
+        queue.lanes.push_back(Arc::clone(lane));
+        let spare = queue.spares < queue.slow;
+        drop(queue);
+        self.any.notify_one();
+        if spare {
+            self.spare.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::record::PartitionId;
+    use crate::settle::Budget;
+
+    fn lane() -> Arc<Lane> {
+        let id = PartitionId { topic: "t".into(), partition: 0 };
+        let partition = Partition::new(id, 1, Arc::new(Budget::new(1 << 20)), Arc::default());
+        Arc::new(Lane::new(Arc::new(partition), "p".into(), Ids::new("c", "t", "", "p")))
+    }
+
+    fn record(offset: i64, bytes: usize) -> Record {
+        Record { offset, payload: Some(Bytes::from(vec![0; bytes])), ..Record::default() }
+    }
+
+    #[test]
+    fn a_call_takes_what_fits_and_one_record_at_least() {
+        let (ready, lane) = (Ready::default(), lane());
+        for (offset, bytes) in [(0, 10), (1, 10), (2, 5000), (3, 1)] {
+            ready.push(&lane, record(offset, bytes));
+        }
+        let limits = CallLimits { records: 10, bytes: 100 };
+        let offsets = |records: Vec<Record>| records.iter().map(|r| r.offset).collect::<Vec<_>>();
+        assert_eq!(offsets(lane.take(limits)), [0, 1]);
+        assert_eq!(offsets(lane.take(limits)), [2]);
+        assert_eq!(offsets(lane.take(limits)), [3]);
+    }
+
+    #[test]
+    fn a_lane_has_one_worker_at_a_time() {
+        let (ready, lane) = (Ready::default(), lane());
+        ready.push(&lane, record(0, 1));
+        let taken = ready.take(false).unwrap();
+        ready.push(&lane, record(1, 1));
+        assert!(ready.lock().lanes.is_empty());
+        ready.give_back(&taken, usize::MAX);
+        assert_eq!(ready.lock().lanes.len(), 1);
+    }
+
+    #[test]
+    fn invariant_4_a_lane_waits_while_what_was_begun_weighs_too_much() {
+        let (ready, lane) = (Ready::default(), lane());
+        ready.push(&lane, record(0, 1000));
+        ready.push(&lane, record(1, 1000));
+        let taken = ready.take(false).unwrap();
+        let limits = CallLimits { records: 1, bytes: 1 };
+        let begun = crate::settle::Debt::new(Arc::clone(&lane.partition), lane.take(limits).remove(0));
+        ready.give_back(&taken, 500);
+        assert!(ready.lock().lanes.is_empty());
+        ready.look_again(&lane, 500);
+        assert!(ready.lock().lanes.is_empty());
+        drop(begun);
+        ready.look_again(&lane, 500);
+        assert_eq!(ready.lock().lanes.len(), 1);
+    }
+
+    #[test]
+    fn invariant_7_a_spare_worker_enters_only_while_calls_are_slow() {
+        let (ready, lane) = (Arc::new(Ready::default()), lane());
+        ready.push(&lane, record(0, 1));
+        let spare = {
+            let ready = Arc::clone(&ready);
+            std::thread::spawn(move || ready.take(true).is_some())
+        };
+        assert!(!spare.is_finished());
+        ready.note_slow(true);
+        assert!(spare.join().unwrap());
+        ready.leave_spare();
+    }
+}

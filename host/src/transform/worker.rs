@@ -1,0 +1,296 @@
+//! A worker: takes a ready partition, runs its records through the chain, and hands the events on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::lane::{Lane, Ready};
+use super::prepare::{Prepared, prepare};
+use crate::batch::{Outbound, Outbox};
+use crate::dead_letter::DeadLetters;
+use crate::fault::Fault;
+use crate::generation::{Generation, Pipeline};
+use crate::id::Place;
+use crate::plugin::{CallLimits, Hooks, Outcome, RunError, Runner, Sink, WORKER_STACK_BYTES};
+use crate::record::{Event, Record};
+use crate::settle::{Budget, Debt, Owed, Settlement};
+use crate::stop;
+use crate::telemetry::{
+    DestinationCode, Metrics, PipelineCode, PipelineDestination, PluginLabels,
+};
+use crate::validate::Refusal;
+
+/// How long a worker waits before it asks again for an instance that could not be had.
+const START_AGAIN: Duration = Duration::from_secs(1);
+
+/// What all workers share.
+pub struct Shared {
+    /// Partitions with records.
+    pub ready: Arc<Ready>,
+    /// The generation that records begin under from now on.
+    pub generation: RwLock<Arc<Generation>>,
+    /// Outboxes by destination.
+    pub outboxes: BTreeMap<Arc<str>, Arc<Outbox>>,
+    /// Where rejected records go.
+    pub dead_letters: Arc<DeadLetters>,
+    /// The budget of bytes in flight.
+    pub budget: Arc<Budget>,
+    /// How many partitions are assigned, which decides their shares.
+    pub partitions: Arc<AtomicUsize>,
+    /// The most that one call takes.
+    pub limits: CallLimits,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where guests' lines go.
+    pub sink: Sink,
+    /// Once true, running calls end, nothing decided.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// The threads.
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+impl Workers {
+    /// Starts `count` workers and as many spares.
+    pub fn start(count: usize, shared: &Arc<Shared>) -> std::io::Result<Self> {
+        let mut threads = Vec::new();
+        for number in 0..count * 2 {
+            let spare = number >= count;
+            let name = if spare { format!("spare-{}", number - count) } else { format!("worker-{number}") };
+            let shared = Arc::clone(shared);
+            threads.push(
+                std::thread::Builder::new()
+                    .name(name)
+                    .stack_size(WORKER_STACK_BYTES)
+                    .spawn(move || Worker::new(shared, spare).run())?,
+            );
+        }
+        Ok(Self { threads, shared: Arc::clone(shared) })
+    }
+
+    /// Sends all home and waits for them. Calls under way end, nothing decided.
+    pub fn stop(self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.ready.stop();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    spare: bool,
+    hooks: Hooks,
+    /// Set by the plugin's meter when the present call has used much CPU time.
+    slow: Arc<AtomicBool>,
+    generation: Arc<Generation>,
+    /// This worker's own instances, by pipeline of the generation.
+    runners: BTreeMap<Arc<str>, Runner>,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, spare: bool) -> Self {
+        let slow = Arc::new(AtomicBool::new(false));
+        let hooks = Hooks {
+            sink: Arc::clone(&shared.sink),
+            on_busy: {
+                let (slow, ready) = (Arc::clone(&slow), Arc::clone(&shared.ready));
+                Arc::new(move || {
+                    if !slow.swap(true, Ordering::AcqRel) {
+                        ready.note_slow(true);
+                    }
+                })
+            },
+            stop: Arc::clone(&shared.stop),
+        };
+        let generation = Arc::clone(&shared.generation.read().unwrap_or_else(PoisonError::into_inner));
+        Self { shared, spare, hooks, slow, generation, runners: BTreeMap::new() }
+    }
+
+    fn run(&mut self) {
+        while let Some(lane) = self.shared.ready.take(self.spare) {
+            // Invariant 5: a record begins and ends under the generation of its call.
+            self.look_for_generation();
+            let records = lane.take(self.shared.limits);
+            self.process(&lane, records);
+            if self.slow.swap(false, Ordering::AcqRel) {
+                self.shared.ready.note_slow(false);
+            }
+            if self.spare {
+                self.shared.ready.leave_spare();
+            }
+            let partitions = self.shared.partitions.load(Ordering::Relaxed);
+            self.shared.ready.give_back(&lane, self.shared.budget.share(partitions));
+        }
+    }
+
+    fn look_for_generation(&mut self) {
+        let current = self.shared.generation.read().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, &self.generation) {
+            self.generation = Arc::clone(&current);
+            self.runners.clear();
+        }
+    }
+
+    fn process(&mut self, lane: &Arc<Lane>, records: Vec<Record>) {
+        let Some(pipeline) = self.generation.pipelines.get(&lane.pipeline).map(Arc::clone) else {
+            return;
+        };
+        let outcomes = self.transform(&pipeline, lane, &records);
+        self.count_usage(&pipeline);
+        let Some(outcomes) = outcomes else { return };
+        stop::point("transformed");
+        let mut outgoing = Outgoing::new(&self.shared, &pipeline, lane);
+        for (record, outcome) in records.into_iter().zip(outcomes) {
+            let debt = Debt::new(Arc::clone(&lane.partition), record);
+            match outcome {
+                Outcome::Emit(events) => outgoing.emit(debt, events),
+                Outcome::Filter(_) => debt.settle(Settlement::Filtered),
+                Outcome::Reject(fault) => outgoing.reject(debt, &fault),
+            }
+        }
+        outgoing.push();
+    }
+
+    fn count_usage(&mut self, pipeline: &Pipeline) {
+        let metrics = &self.shared.metrics;
+        let Some(runner) = self.runners.get_mut(&pipeline.name) else { return };
+        for (usage, plugin) in runner.take_usage().into_iter().zip(&pipeline.chain.plugins) {
+            let labels = PluginLabels {
+                pipeline: Arc::clone(&pipeline.name),
+                plugin: plugin.name.as_str().into(),
+            };
+            metrics.plugin_calls.get_or_create(&labels).inc_by(usage.calls);
+            metrics.plugin_records.get_or_create(&labels).inc_by(usage.records);
+            metrics.plugin_failures.get_or_create(&labels).inc_by(usage.failures);
+            metrics.plugin_instances.get_or_create(&labels).inc_by(usage.instances);
+            metrics.plugin_cpu_seconds.get_or_create(&labels).inc_by(usage.cpu.as_secs_f64());
+        }
+    }
+
+    /// One outcome per record; none where the process stops. An instance that cannot be had is
+    /// asked for again: the records wait, since it is not their fault (Invariant 11).
+    fn transform(
+        &mut self,
+        pipeline: &Pipeline,
+        lane: &Lane,
+        records: &[Record],
+    ) -> Option<Vec<Outcome>> {
+        loop {
+            let runner = self
+                .runners
+                .entry(Arc::clone(&pipeline.name))
+                .or_insert_with(|| Runner::new(Arc::clone(&pipeline.chain), self.hooks.clone()));
+            match runner.transform(&lane.partition.id, records) {
+                Ok(outcomes) => return Some(outcomes),
+                Err(RunError::Stopped) => return None,
+                Err(error) => {
+                    tracing::error!(pipeline = %pipeline.name, %error, "no instance; trying on");
+                    self.shared.ready.rest(START_AGAIN);
+                    if self.shared.stop.load(Ordering::Acquire) {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What one call's records became, by destination.
+struct Outgoing<'a> {
+    shared: &'a Shared,
+    pipeline: &'a Pipeline,
+    lane: &'a Lane,
+    events: BTreeMap<Arc<str>, Vec<Outbound>>,
+}
+
+impl<'a> Outgoing<'a> {
+    fn new(shared: &'a Shared, pipeline: &'a Pipeline, lane: &'a Lane) -> Self {
+        Self { shared, pipeline, lane, events: BTreeMap::new() }
+    }
+
+    /// Checks all events of a record, and only then keeps any for sending (Invariant 2).
+    fn emit(&mut self, mut debt: Debt, events: Vec<Event>) {
+        let place = Place {
+            partition: debt.partition().id.partition,
+            offset: debt.record.offset,
+            timestamp_ms: debt.record.timestamp_ms,
+        };
+        let count = events.len();
+        let mut ready = Vec::with_capacity(count);
+        for (index, event) in events.into_iter().enumerate() {
+            let id = self.lane.ids.id(place, index);
+            match prepare(self.pipeline, event, &id) {
+                Ok(prepared) => ready.push((id, prepared)),
+                Err(refusal) => {
+                    self.count_violations(&refusal);
+                    return self.reject(debt, &Fault::from(refusal));
+                }
+            }
+        }
+        let mut messages = Vec::with_capacity(count);
+        for (id, prepared) in ready {
+            self.count_warnings(&prepared);
+            let Some(outbox) = self.shared.outboxes.get(&prepared.route.name) else { return };
+            let (destination, event) = (outbox.destination(), &prepared.event);
+            match destination.encode(&id, &event.body, event.operation) {
+                Ok(message) => messages.push((&prepared.route.name, message)),
+                Err(fault) => return self.reject(debt, &fault),
+            }
+        }
+        debt.charge(messages.iter().map(|(_, message)| message.bytes.len()).sum());
+        let owed = Owed::new(debt, count, &self.pipeline.origin, &self.shared.dead_letters);
+        for (index, (route, message)) in messages.into_iter().enumerate() {
+            let outbound = Outbound { message, owed: Arc::clone(&owed), index };
+            self.events.entry(Arc::clone(route)).or_default().push(outbound);
+        }
+    }
+
+    fn count_violations(&self, refusal: &Refusal) {
+        let Refusal::Invalid(violations) = refusal else { return };
+        for violation in &violations.first {
+            let labels = PipelineCode {
+                pipeline: Arc::clone(&self.pipeline.name),
+                code: violation.code,
+            };
+            self.shared.metrics.schema_violations.get_or_create(&labels).inc();
+        }
+    }
+
+    fn count_warnings(&self, prepared: &Prepared<'_>) {
+        for warning in &prepared.event.warnings {
+            let labels = DestinationCode {
+                destination: Arc::clone(&prepared.route.name),
+                code: warning.code.as_str(),
+            };
+            self.shared.metrics.schema_warnings.get_or_create(&labels).inc();
+        }
+    }
+
+    fn reject(&self, debt: Debt, fault: &Fault) {
+        self.shared.dead_letters.send(debt, fault, &self.pipeline.origin, &[]);
+    }
+
+    /// Hands everything to the outboxes, in offset order for each destination (Invariant 3).
+    fn push(self) {
+        for (route, events) in self.events {
+            if let Some(outbox) = self.shared.outboxes.get(&route) {
+                let labels = PipelineDestination {
+                    pipeline: Arc::clone(&self.pipeline.name),
+                    destination: route,
+                };
+                let emitted = self.shared.metrics.events_emitted.get_or_create(&labels);
+                emitted.inc_by(events.len() as u64);
+                outbox.push(self.lane.partition.term, events);
+            }
+        }
+    }
+}
