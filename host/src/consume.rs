@@ -319,15 +319,18 @@ impl Assignments for Assigned {
             let ids = topic.ids.clone();
             let counters = Counters::new(&self.metrics, &topic.pipeline, &id.topic);
             let lane = Arc::new(Lane::new(partition, Arc::clone(&topic.pipeline), ids));
-            held.insert(id.clone(), Held {
-                lane,
-                counters,
-                tracker: Tracker::default(),
-                stored: None,
-                over_since: None,
-                paused: false,
-                halted: None,
-            });
+            held.insert(
+                id.clone(),
+                Held {
+                    lane,
+                    counters,
+                    tracker: Tracker::default(),
+                    stored: None,
+                    over_since: None,
+                    paused: false,
+                    halted: None,
+                },
+            );
         }
         self.count.store(held.len(), Ordering::Relaxed);
         self.metrics.rebalances.inc();

@@ -59,9 +59,8 @@ impl DeadLetters {
 
     /// Writes again what was not taken. Called every second.
     pub fn retry(&self) {
-        let waiting = std::mem::take(
-            &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let waiting =
+            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for letter in waiting {
             self.write(letter);
         }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::config::{self, KeyPath, Loaded, Problem};
 use crate::dead_letter::Origin;
 use crate::fault::{Code, Fault, PluginRef};
-use crate::plugin::{CallLimits, Chain, Component, Forms, Hooks, Limits, Loader, Plugin, Runner, read_component};
+use crate::plugin::{
+    CallLimits, Chain, Component, Forms, Hooks, Limits, Loader, Plugin, Runner, read_component,
+};
 use crate::schema::Schema;
 
 /// One consistent set of compiled chains and configuration.
@@ -102,7 +104,8 @@ impl Pipeline {
         found.ok_or_else(|| {
             let names: Vec<&str> = self.routes.iter().map(|route| &*route.name).collect();
             let wanted = name.unwrap_or_default();
-            let message = format!("no destination `{wanted}`; the pipeline has {}", names.join(", "));
+            let message =
+                format!("no destination `{wanted}`; the pipeline has {}", names.join(", "));
             Fault::new(Code::PluginRoute, message)
         })
     }
@@ -135,21 +138,25 @@ impl Builder<'_> {
             let file = self.loaded.resolve(&settings.schema.file);
             let read = std::fs::read_to_string(&file).map_err(|error| error.to_string());
             match read.and_then(|text| {
-                let schema = Schema::load(&text, settings.mode).map_err(|error| error.to_string())?;
+                let schema =
+                    Schema::load(&text, settings.mode).map_err(|error| error.to_string())?;
                 Ok((schema, text))
             }) {
                 Ok((schema, text)) => {
                     self.count(format!("{name} {settings:?}").as_bytes());
                     self.count(text.as_bytes());
-                    self.routes.insert(name.clone(), Route {
-                        name: name.as_str().into(),
-                        schema: Arc::new(schema),
-                        settings: Arc::new(settings.clone()),
-                    });
+                    self.routes.insert(
+                        name.clone(),
+                        Route {
+                            name: name.as_str().into(),
+                            schema: Arc::new(schema),
+                            settings: Arc::new(settings.clone()),
+                        },
+                    );
                 }
-                Err(error) => self.problems.push(
-                    self.loaded.error(&path, format!("`{}`: {error}", file.display())),
-                ),
+                Err(error) => self
+                    .problems
+                    .push(self.loaded.error(&path, format!("`{}`: {error}", file.display()))),
             }
         }
     }
@@ -160,16 +167,18 @@ impl Builder<'_> {
             self.count(format!("{name} {pipeline:?}").as_bytes());
             let mut plugins = Vec::new();
             for (index, step) in pipeline.chain.iter().enumerate() {
-                let path =
-                    KeyPath::root().key("pipelines").key(name).key("chain").index(index);
+                let path = KeyPath::root().key("pipelines").key(name).key("chain").index(index);
                 plugins.extend(self.plugin(step, &path));
             }
-            chains.push((name.as_str().into(), Chain {
-                pipeline: name.clone(),
-                plugins,
-                forms: Forms::from(pipeline),
-                call: CallLimits::from(&self.loaded.config.limits),
-            }));
+            chains.push((
+                name.as_str().into(),
+                Chain {
+                    pipeline: name.clone(),
+                    plugins,
+                    forms: Forms::from(pipeline),
+                    call: CallLimits::from(&self.loaded.config.limits),
+                },
+            ));
         }
         chains
     }
@@ -188,12 +197,7 @@ impl Builder<'_> {
         let component = self.component(&step.plugin, &settings, path)?;
         self.count(component.digest().as_bytes());
         self.count(configuration.as_bytes());
-        Some(Plugin {
-            name: step.plugin.clone(),
-            component,
-            limits,
-            configuration,
-        })
+        Some(Plugin { name: step.plugin.clone(), component, limits, configuration })
     }
 
     /// Each component is loaded once, and a broken one reported once.

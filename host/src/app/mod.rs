@@ -98,7 +98,9 @@ impl App {
         let generation =
             Arc::new(Generation::build(loaded, loader).map_err(StartError::Configuration)?);
         let sink = log_sink();
-        generation.start(loaded, &Hooks::new(Arc::clone(&sink))).map_err(StartError::Configuration)?;
+        generation
+            .start(loaded, &Hooks::new(Arc::clone(&sink)))
+            .map_err(StartError::Configuration)?;
         latch.release(Part::Generation);
         let metrics = Metrics::default();
         metrics.set_generation(&generation.name, digests(&generation));
@@ -307,7 +309,9 @@ fn outboxes(config: &Config) -> Result<(Option<Arc<Token>>, Outboxes), StartErro
     let connections = config.destinations.values().map(|d| d.batch.max_in_flight).sum();
     let client = Client::new(&config.aep, connections).map_err(|error| aep(&error))?;
     let token = match &config.aep.auth {
-        Some(auth) => Some(Arc::new(Token::new(auth, client.clone()).map_err(|error| aep(&error))?)),
+        Some(auth) => {
+            Some(Arc::new(Token::new(auth, client.clone()).map_err(|error| aep(&error))?))
+        }
         None => None,
     };
     let mut outboxes = BTreeMap::new();

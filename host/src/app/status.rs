@@ -16,9 +16,7 @@ use crate::deliver;
 use crate::generation::{Generation, Pipeline};
 use crate::http::{Token, TokenStatus as Held};
 use crate::settle::Budget;
-use crate::telemetry::{
-    DestinationLabels, Faults, Metrics, PartitionLabels, PartitionReading,
-};
+use crate::telemetry::{DestinationLabels, Faults, Metrics, PartitionLabels, PartitionReading};
 use crate::transform::Ready;
 
 /// Everything that is asked.

@@ -106,10 +106,7 @@ impl Outbox {
         }
     }
 
-    async fn deliver(
-        &self,
-        (batch, permit): (Batch<Outbound>, tokio::sync::OwnedSemaphorePermit),
-    ) {
+    async fn deliver(&self, (batch, permit): (Batch<Outbound>, tokio::sync::OwnedSemaphorePermit)) {
         let (messages, owed): (Vec<Message>, Vec<(Arc<Owed>, usize)>) = batch
             .entries
             .into_iter()
@@ -120,10 +117,13 @@ impl Outbox {
         stop::point("after-request");
         drop(permit);
         for ((owed, index), verdict) in owed.into_iter().zip(verdicts) {
-            owed.answer(index, match verdict {
-                Verdict::Accepted => Ok(()),
-                Verdict::Refused(fault) => Err(fault),
-            });
+            owed.answer(
+                index,
+                match verdict {
+                    Verdict::Accepted => Ok(()),
+                    Verdict::Refused(fault) => Err(fault),
+                },
+            );
         }
         // Invariant 3: only now may the next request of these partitions be made.
         self.batcher().done(&batch.partitions);

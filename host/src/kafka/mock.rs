@@ -44,7 +44,9 @@ impl MockCluster {
                     }
                 }
             })
-            .map_err(|error| KafkaError::Fatal(format!("no thread for the mock cluster: {error}")))?;
+            .map_err(|error| {
+                KafkaError::Fatal(format!("no thread for the mock cluster: {error}"))
+            })?;
         let bootstrap = started
             .recv()
             .map_err(|_| KafkaError::Fatal("the mock cluster ended".into()))?

@@ -54,11 +54,14 @@ pub(super) fn common(kafka: &Kafka) -> ClientConfig {
         }
     }
     if let Some(sasl) = &kafka.sasl {
-        settings.set("sasl.mechanism", match sasl.mechanism {
-            SaslMechanism::Plain => "PLAIN",
-            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
-            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
-        });
+        settings.set(
+            "sasl.mechanism",
+            match sasl.mechanism {
+                SaslMechanism::Plain => "PLAIN",
+                SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+                SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+            },
+        );
         settings.set("sasl.username", sasl.username.as_str());
         settings.set("sasl.password", sasl.password.expose());
     }
@@ -75,10 +78,13 @@ pub(super) fn consumer(kafka: &Kafka, budget: usize) -> ClientConfig {
         .set("enable.auto.commit", "true")
         .set("enable.auto.offset.store", "false")
         .set("auto.commit.interval.ms", "1000")
-        .set("auto.offset.reset", match kafka.start {
-            Start::Earliest => "earliest",
-            Start::Latest => "latest",
-        })
+        .set(
+            "auto.offset.reset",
+            match kafka.start {
+                Start::Earliest => "earliest",
+                Start::Latest => "latest",
+            },
+        )
         .set("isolation.level", "read_committed")
         .set("allow.auto.create.topics", "false")
         // A fast consumer empties the queue in milliseconds: the default pause of a second after

@@ -19,8 +19,8 @@ use prometheus_client::registry::{Registry, Unit};
 use super::labels::Named;
 use super::labels::{
     CommitLabels, DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels,
-    PipelineCode, PipelineDestination, PluginDigest, PluginLabels,
-    SettlementLabels, TopicLabels, VersionLabels,
+    PipelineCode, PipelineDestination, PluginDigest, PluginLabels, SettlementLabels, TopicLabels,
+    VersionLabels,
 };
 use super::process::Process;
 

@@ -17,8 +17,8 @@ mod process;
 pub use faults::{FaultSeen, Faults};
 pub use labels::{
     CommitLabels, DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels,
-    PipelineCode, PipelineDestination, PluginDigest, PluginLabels,
-    SettlementLabels, TopicLabels, VersionLabels,
+    PipelineCode, PipelineDestination, PluginDigest, PluginLabels, SettlementLabels, TopicLabels,
+    VersionLabels,
 };
 pub use metrics::{Metrics, PartitionReading};
 

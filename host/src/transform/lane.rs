@@ -243,7 +243,8 @@ mod tests {
         ready.push(&lane, record(1, 1000));
         let taken = ready.take(false).unwrap();
         let limits = CallLimits { records: 1, bytes: 1 };
-        let begun = crate::settle::Debt::new(Arc::clone(&lane.partition), lane.take(limits).remove(0));
+        let begun =
+            crate::settle::Debt::new(Arc::clone(&lane.partition), lane.take(limits).remove(0));
         ready.give_back(&taken, 500);
         assert!(ready.lock().lanes.is_empty());
         ready.look_again(&lane, 500);

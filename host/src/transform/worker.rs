@@ -17,9 +17,7 @@ use crate::plugin::{CallLimits, Hooks, Outcome, RunError, Runner, Sink, WORKER_S
 use crate::record::{Event, Record};
 use crate::settle::{Budget, Debt, Owed, Settlement};
 use crate::stop;
-use crate::telemetry::{
-    DestinationCode, Metrics, PipelineCode, PipelineDestination, PluginLabels,
-};
+use crate::telemetry::{DestinationCode, Metrics, PipelineCode, PipelineDestination, PluginLabels};
 use crate::validate::Refusal;
 
 /// How long a worker waits before it asks again for an instance that could not be had.
@@ -61,7 +59,11 @@ impl Workers {
         let mut threads = Vec::new();
         for number in 0..count * 2 {
             let spare = number >= count;
-            let name = if spare { format!("spare-{}", number - count) } else { format!("worker-{number}") };
+            let name = if spare {
+                format!("spare-{}", number - count)
+            } else {
+                format!("worker-{number}")
+            };
             let shared = Arc::clone(shared);
             threads.push(
                 std::thread::Builder::new()
@@ -111,7 +113,8 @@ impl Worker {
             },
             stop: Arc::clone(&shared.stop),
         };
-        let generation = Arc::clone(&shared.generation.read().unwrap_or_else(PoisonError::into_inner));
+        let generation =
+            Arc::clone(&shared.generation.read().unwrap_or_else(PoisonError::into_inner));
         Self { shared, spare, hooks, slow, generation, runners: BTreeMap::new() }
     }
 
@@ -257,10 +260,8 @@ impl<'a> Outgoing<'a> {
     fn count_violations(&self, refusal: &Refusal) {
         let Refusal::Invalid(violations) = refusal else { return };
         for violation in &violations.first {
-            let labels = PipelineCode {
-                pipeline: Arc::clone(&self.pipeline.name),
-                code: violation.code,
-            };
+            let labels =
+                PipelineCode { pipeline: Arc::clone(&self.pipeline.name), code: violation.code };
             self.shared.metrics.schema_violations.get_or_create(&labels).inc();
         }
     }
