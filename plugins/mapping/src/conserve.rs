@@ -18,7 +18,8 @@ const MAX_REPORTED: usize = 200;
 /// Source fields that a mapping leaves out, and why.
 #[derive(Clone, Copy, Debug)]
 pub struct LeftOut {
-    /// A path as in [`Node::each_leaf`]; `*` stands for one name, `**` for any number of names.
+    /// A path as in [`Node::each_leaf`]; `*` stands for any characters of a name, `**` for any
+    /// number of names.
     pub path: &'static str,
     /// Why the event does without it.
     pub reason: &'static str,
@@ -101,6 +102,18 @@ impl Conserve {
     }
 }
 
+/// Whether a pattern's name covers a name: the same, or with one `*` for any characters.
+fn name_covers(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((before, after)) => {
+            name.len() >= before.len() + after.len()
+                && name.starts_with(before)
+                && name.ends_with(after)
+        }
+        None => pattern == name,
+    }
+}
+
 /// Whether a pattern covers a path.
 pub fn covers(pattern: &str, path: &str) -> bool {
     fn names(pattern: &[&str], path: &[&str]) -> bool {
@@ -111,7 +124,7 @@ pub fn covers(pattern: &str, path: &str) -> bool {
                     || path.split_first().is_some_and(|(_, below)| names(pattern, below))
             }
             (Some((&head, rest)), Some((&name, below))) => {
-                (head == "*" || head == name) && names(rest, below)
+                name_covers(head, name) && names(rest, below)
             }
             _ => false,
         }
@@ -131,6 +144,9 @@ mod tests {
             ("a.b", "a.b", true),
             ("a.b", "a.b.c", false),
             ("a.*.c", "a.x.c", true),
+            ("a.@*", "a.@b", true),
+            ("a.@*", "a.b", false),
+            ("*_set.x", "price_set.x", true),
             ("a.**", "a.b.c", true),
             ("**.c", "a.b.c", true),
             ("**.c", "c", true),

@@ -8,9 +8,13 @@ pub mod decode;
 pub mod document;
 pub mod entity;
 pub mod format;
+#[cfg(feature = "testing")]
+pub mod golden;
 pub mod identity;
 pub mod json;
 pub mod rows;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod value;
 pub mod write;
 

@@ -20,6 +20,7 @@ fn seems(root: &Node) -> Option<&'static str> {
     let first = root.children().first().filter(|_| root.kind() == Kind::Array);
     let item_has = |name: &str| first.is_some_and(|item| item.child(name).is_some());
     let known = [
+        (has("variant_id") && has("sku"), "one line of an order of Shopify"),
         (has("merchant_id") && has("data.type"), "a webhook of Square"),
         (has("order.location_id") && has("order.net_amounts"), "an order of Square"),
         (has("order.location_id") && has("order.total_money"), "an order of Square"),
@@ -31,7 +32,6 @@ fn seems(root: &Node) -> Option<&'static str> {
         (has("tender_transactions"), "a list of payments of Shopify"),
         (has("transaction") || has("transactions"), "a list of transactions of Shopify"),
         (item_has("gateway") && item_has("kind"), "a list of transactions of Shopify"),
-        (has("variant_id") && has("sku"), "one line of an order of Shopify"),
     ];
     known.into_iter().find_map(|(is, what)| is.then_some(what))
 }

@@ -11,7 +11,7 @@ const fn out(path: &'static str, reason: &'static str) -> LeftOut {
 /// The fields left out where the mapping does not use them.
 pub(crate) const LEFT_OUT: &[LeftOut] = &[
     // The document
-    out("@**", "about the file, not a sale"),
+    out("@*", "about the file, not a sale"),
     out("**.RetailTransaction.@Version", "the version of the format"),
     out("**.@MajorVersion", "the version of the format"),
     out("**.@MinorVersion", "the version of the format"),
@@ -33,6 +33,7 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
     out("**.LoyaltyMembership.LoyaltyID.@*", "the kind of membership"),
     out("**.LoyaltyMembership.MembershipLevel", "the profile's, not the sale's"),
     // The receipt
+    out("**.BeginDateTime", "when a sale began is used; returns and cancellations have one time"),
     out("**.RetailTransaction.ReceiptDateTime", "the event's time is `EndDateTime`"),
     out("**.Transaction.POSLogDateTime", "the event's time is `EndDateTime`"),
     out("**.RetailTransaction.TransactionCount", "counts the lines"),
@@ -44,7 +45,7 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
         "**.RetailTransaction.TransactionLink.**",
         "links a resumed sale to its suspended beginning",
     ),
-    out("**.Total.@TotalType", "names a total that is not mapped"),
+    out("**.Total.@TotalType", "names a total"),
     out("**.Total", "sums of the lines; the grand total and the tax are used"),
     out("**.@CancelFlag", "a flag that is not set"),
     out("**.@OfflineFlag", "the state of the register's network"),
@@ -80,14 +81,17 @@ pub(crate) const LEFT_OUT: &[LeftOut] = &[
     // Taxes
     out("**.Tax.**", "XDM has one tax amount, the receipt's"),
     // Payments
-    out("**.Tender.@TypeCode", "`Sale` is the ordinary kind"),
+    out(
+        "**.Tender.@TypeCode",
+        "`Sale`, and `Refund` where goods come back, are the ordinary kinds",
+    ),
     out("**.Tender.@TenderDescription", "the register's name of the way to pay"),
     out("**.Tender.@ChangeFlag", "a flag that is not set"),
     out("**.Tender.TenderID", "the register's number of the way to pay"),
     out("**.Tender.Authorization.**", "card data; only the reference is used"),
     out("**.Tender.CreditDebit.**", "card data; only `Debit` or not is used"),
     // Discounts
-    out("**.LoyaltyReward.@**", "the loyalty system's flags"),
+    out("**.LoyaltyReward.@*", "the loyalty system's flags"),
     out("**.LoyaltyReward.**", "how the loyalty system came to the amount"),
     out("**.Discount.**", "why the discount was given; the amount is used"),
 ];

@@ -63,7 +63,7 @@ pub(crate) fn events(root: &Node, context: &Context) -> Result<Vec<Event>, Stop>
             Meaning::Cancellation(retail, voided) => {
                 let receipt = receipt::read(transaction, retail, context, path)?;
                 events.push(sale::cancellation(&receipt, voided)?);
-                retail.leave_out();
+                transaction.leave_out();
             }
         }
     }

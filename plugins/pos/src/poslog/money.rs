@@ -17,12 +17,12 @@ pub(crate) struct Flow<'n> {
     handed_back: bool,
 }
 
-/// What tax was charged and what was given back.
+/// What tax was charged and what was given back; none where the receipt says nothing of it.
 pub(crate) struct Taxes {
     /// On the goods sold.
-    pub(crate) sold: Decimal,
+    pub(crate) sold: Option<Decimal>,
     /// On the goods taken back, without sign.
-    pub(crate) returned: Decimal,
+    pub(crate) returned: Option<Decimal>,
 }
 
 /// One of the totals that the receipt states.
@@ -30,7 +30,6 @@ pub(crate) fn total(receipt: &Receipt<'_>, kind: &str) -> Result<Option<Decimal>
     let path = format!("{}.RetailTransaction.Total", receipt.path);
     for total in receipt.retail.all("Total") {
         if total.peek_at("@TotalType") == Some(kind) {
-            total.text_at("@TotalType");
             return decimal(Some(total), &path);
         }
     }
@@ -44,33 +43,35 @@ impl Taxes {
         let path = format!("{}.RetailTransaction", receipt.path);
         let any = |returned: bool| lines.iter().any(|line| line.returned == returned);
         let (sells, returns) = (any(false), any(true));
-        let on_lines = |returned: bool| -> Result<Decimal, Stop> {
-            let mut all = Vec::new();
-            for line in lines.iter().filter(|line| line.returned == returned) {
-                for tax in line.item.all("Tax") {
-                    all.extend(decimal(tax.child("Amount"), &format!("{}.Tax.Amount", line.path))?);
-                }
-            }
-            Ok(sum(all, &path)?.abs())
-        };
         let has_line_taxes = lines.iter().any(|line| line.item.child("Tax").is_some());
         if sells && returns && has_line_taxes {
-            return Ok(Self { sold: on_lines(false)?, returned: on_lines(true)? });
+            let sold = on_goods(lines, false, &path)?;
+            return Ok(Self { sold, returned: on_goods(lines, true, &path)?.map(Decimal::abs) });
         }
         let amount = match total(receipt, "TransactionTaxAmount")? {
-            Some(amount) => amount,
+            Some(amount) => Some(amount),
             None => match own_lines(receipt, &path)? {
-                Some(amount) => amount,
-                None if returns => on_lines(true)?,
-                None => on_lines(false)?,
+                Some(amount) => Some(amount),
+                None => on_goods(lines, !sells && returns, &path)?,
             },
         };
         Ok(if sells || !returns {
-            Self { sold: amount, returned: Decimal::ZERO }
+            Self { sold: amount, returned: None }
         } else {
-            Self { sold: Decimal::ZERO, returned: amount.abs() }
+            Self { sold: None, returned: amount.map(Decimal::abs) }
         })
     }
+}
+
+/// The sum of the taxes below the lines of goods sold, or taken back, if there are any.
+fn on_goods(lines: &[Line<'_>], returned: bool, path: &str) -> Result<Option<Decimal>, Stop> {
+    let mut amounts = Vec::new();
+    for line in lines.iter().filter(|line| line.returned == returned) {
+        for tax in line.item.all("Tax") {
+            amounts.extend(decimal(tax.child("Amount"), &format!("{}.Tax.Amount", line.path))?);
+        }
+    }
+    if amounts.is_empty() { Ok(None) } else { sum(amounts, path).map(Some) }
 }
 
 /// The sum of the tax lines, if there are any.
@@ -83,7 +84,10 @@ fn own_lines(receipt: &Receipt<'_>, path: &str) -> Result<Option<Decimal>, Stop>
 }
 
 /// The payments and payouts of a receipt: change is taken off the payment it belongs to.
-pub(crate) fn flows<'n>(receipt: &Receipt<'n>) -> Result<Vec<Flow<'n>>, Stop> {
+///
+/// On a receipt with returns only a register may sign what it pays out either way: there the word
+/// for it decides nothing and is not noted as used.
+pub(crate) fn flows<'n>(receipt: &Receipt<'n>, returns_only: bool) -> Result<Vec<Flow<'n>>, Stop> {
     let mut flows: Vec<Flow<'n>> = Vec::new();
     let mut changes: Vec<Flow<'n>> = Vec::new();
     for (index, line) in receipt.retail.all("LineItem").enumerate() {
@@ -99,7 +103,7 @@ pub(crate) fn flows<'n>(receipt: &Receipt<'n>) -> Result<Vec<Flow<'n>>, Stop> {
             continue;
         }
         tender.text_at("Amount");
-        let flow = Flow::read(tender, amount, voided, &path)?;
+        let flow = Flow::read(tender, (amount, voided), returns_only, &path)?;
         if flow.handed_back { changes.push(flow) } else { flows.push(flow) }
     }
     for change in changes {
@@ -107,6 +111,17 @@ pub(crate) fn flows<'n>(receipt: &Receipt<'n>) -> Result<Vec<Flow<'n>>, Stop> {
     }
     flows.retain(|flow| !flow.amount.is_zero());
     Ok(flows)
+}
+
+/// What was handed out as cash on the customer's wish, all payments together.
+pub(crate) fn cashback(receipt: &Receipt<'_>) -> Result<Decimal, Stop> {
+    let path = format!("{}.RetailTransaction.LineItem.Tender.Cashback", receipt.path);
+    let tenders = receipt.retail.all("LineItem").filter_map(|line| line.child("Tender"));
+    let mut amounts = Vec::new();
+    for tender in tenders {
+        amounts.extend(decimal(tender.child("Cashback"), &path)?);
+    }
+    sum(amounts, &path)
 }
 
 /// Takes change off the payment it was given for: the one that says so as cashback, else one of the
@@ -137,14 +152,18 @@ fn take_off<'n>(flows: &mut Vec<Flow<'n>>, change: Flow<'n>, path: &str) -> Resu
 }
 
 impl<'n> Flow<'n> {
-    /// Reads what a `Tender` with this amount does.
-    fn read(tender: &'n Node, amount: Decimal, voided: bool, path: &str) -> Result<Self, Stop> {
+    /// Reads what a `Tender` with this amount, voided or not, does.
+    fn read(
+        tender: &'n Node,
+        (amount, voided): (Decimal, bool),
+        returns_only: bool,
+        path: &str,
+    ) -> Result<Self, Stop> {
         let change = peek_decimal(tender.at("TenderChange.Amount"), path)?;
-        let code = tender.child("@TypeCode");
-        let word = code.and_then(Node::peek).unwrap_or_default().to_ascii_lowercase();
+        let word = tender.peek_at("@TypeCode").unwrap_or_default().to_ascii_lowercase();
         let out = matches!(word.as_str(), "refund" | "change");
-        if out {
-            code.and_then(Node::text);
+        if word == "change" || (out && !amount.is_negative() && !returns_only) {
+            tender.text_at("@TypeCode");
         }
         let mut flow = Self {
             tender: Some(tender),

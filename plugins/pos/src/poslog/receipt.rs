@@ -34,8 +34,6 @@ pub(crate) struct Receipt<'n> {
     pub(crate) store: &'n str,
     /// When it ended, at the store's offset.
     pub(crate) time: Moment,
-    /// When it began, where the document says so.
-    pub(crate) began: Option<Moment>,
 }
 
 /// Reads the head of a transaction.
@@ -57,11 +55,7 @@ pub(crate) fn read<'n>(
         }
     }
     let time = time.ok_or_else(|| missing("EndDateTime", &path))?;
-    let began = match transaction.child("BeginDateTime") {
-        Some(node) => context.moment(node, Some(store), &format!("{path}.BeginDateTime"))?,
-        None => None,
-    };
-    Ok(Receipt { context, transaction, retail, path, key, store, time, began })
+    Ok(Receipt { context, transaction, retail, path, key, store, time })
 }
 
 impl<'n> Receipt<'n> {
@@ -97,6 +91,13 @@ impl<'n> Receipt<'n> {
             context.own(&mut event, "_tenant.pos.operatorID", self.transaction.child("OperatorID"));
         }
         (event, known)
+    }
+
+    /// When it began; when it ended, where the document says no more.
+    pub(crate) fn began(&self) -> Result<Moment, Stop> {
+        let Some(node) = self.transaction.child("BeginDateTime") else { return Ok(self.time) };
+        let path = format!("{}.BeginDateTime", self.path);
+        Ok(self.context.moment(node, Some(self.store), &path)?.unwrap_or(self.time))
     }
 
     /// Writes the customer's ids.

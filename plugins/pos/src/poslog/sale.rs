@@ -47,11 +47,14 @@ pub(crate) fn events(receipt: &Receipt<'_>) -> Result<Vec<Event>, Stop> {
     let mut sold = Vec::new();
     let mut taken_back = Vec::new();
     for line in &parts.lines {
-        let item = line.item(receipt, &parts.rewards, &parts.currency)?;
+        let mut item = line.item(receipt, &parts.rewards, &parts.currency)?;
+        if receipt.context.has_tenant() {
+            item.entity.set("_tenant.originalPurchaseID", line_original(receipt, line)?);
+        }
         if line.returned { taken_back.push(item) } else { sold.push(item) }
     }
     let amounts = parts.amounts(receipt, &sold, &taken_back)?;
-    let tax = |tax: Decimal| if amounts.inclusive { Decimal::ZERO } else { tax };
+    let tax = |tax: Option<Decimal>| tax.filter(|_| !amounts.inclusive).unwrap_or(Decimal::ZERO);
     let refund = sum([amounts.returned, tax(parts.taxes.returned)], &receipt.path)?;
     let mut events = Vec::new();
     if sells || !returns {
@@ -99,7 +102,8 @@ impl<'n> Parts<'n> {
         let lines = lines::collect(receipt)?;
         let rewards = Rewards::collect(receipt, &lines)?;
         let taxes = Taxes::read(receipt, &lines)?;
-        let flows = money::flows(receipt)?;
+        let returns_only = !lines.is_empty() && lines.iter().all(|line| line.returned);
+        let flows = money::flows(receipt, returns_only)?;
         let grand = money::total(receipt, "TransactionGrandAmount")?;
         Ok(Self { lines, rewards, taxes, flows, currency, grand })
     }
@@ -116,14 +120,12 @@ impl<'n> Parts<'n> {
         let (sold, returned) = (all(sold)?, all(taken_back)?);
         let discount = self.rewards.of_order(path)?;
         let goods = sum([sold, returned.negated(), discount.negated()], path)?;
-        let tax = minus(self.taxes.sold, self.taxes.returned, path)?;
-        let flagged = self.flagged(receipt);
+        let or_zero = |tax: Option<Decimal>| tax.unwrap_or(Decimal::ZERO);
+        let tax = minus(or_zero(self.taxes.sold), or_zero(self.taxes.returned), path)?;
         let with_tax = sum([goods, tax], path)?;
-        let inclusive = match self.grand {
-            // Without a flag the sum tells.
-            Some(grand) => flagged || (grand == goods && !tax.is_zero()),
-            None => flagged,
-        };
+        // Without a flag the sum tells.
+        let by_sum = self.grand.is_some_and(|grand| grand == goods && !tax.is_zero());
+        let inclusive = self.flagged().unwrap_or(by_sum);
         if let Some(grand) = self.grand {
             if grand != if inclusive { goods } else { with_tax } {
                 let what = "goods, discounts and taxes do not add up to `TransactionGrandAmount`";
@@ -138,17 +140,15 @@ impl<'n> Parts<'n> {
         Ok(Amounts { sold, returned, discount, inclusive })
     }
 
-    /// Whether every line of goods says that its price includes the tax. Without a place for it in
-    /// the event the flag is not noted as used.
-    fn flagged(&self, receipt: &Receipt<'_>) -> bool {
-        let own = receipt.context.has_tenant();
-        let set = |flag: &Node| if own { flag.is("true") } else { flag.peek() == Some("true") };
+    /// Whether the lines of goods say that their prices include the tax: all of them, or none does.
+    /// None where no line says anything.
+    fn flagged(&self) -> Option<bool> {
         let flag = |line: &Line<'_>| {
             let names = ["TaxIncludedInPriceFlag", "@TaxIncludedInPriceFlag"];
-            names.iter().any(|name| line.item.child(name).is_some_and(set))
+            names.iter().any(|name| line.item.is_at(name, "true"))
         };
         let flags = self.lines.iter().filter(|line| flag(line)).count();
-        flags > 0 && flags == self.lines.len()
+        (flags > 0).then_some(flags == self.lines.len())
     }
 }
 
@@ -165,7 +165,7 @@ fn purchase(
     event.set("commerce.purchases.value", 1);
     event.set("commerce.inStorePurchase.value", 1);
     event.set("commerce.order.purchaseID", receipt.key.clone());
-    event.set("commerce.order.createdDate", receipt.began.unwrap_or(receipt.time).to_string());
+    event.set("commerce.order.createdDate", receipt.began()?.to_string());
     event.set("commerce.order.priceTotal", total);
     event.set("commerce.order.taxAmount", parts.taxes.sold);
     if !amounts.discount.is_zero() {
@@ -187,12 +187,9 @@ fn purchase(
     }
     parts.rewards.write(&mut event);
     if context.has_tenant() {
-        for tender in receipt.retail.all("LineItem").filter_map(|line| line.child("Tender")) {
-            if let Some(cashback) =
-                crate::context::decimal(tender.child("Cashback"), &receipt.path)?
-            {
-                event.set("_tenant.pos.cashback", cashback);
-            }
+        let cashback = money::cashback(receipt)?;
+        if !cashback.is_zero() {
+            event.set("_tenant.pos.cashback", cashback);
         }
         if amounts.inclusive {
             event.set("_tenant.pos.pricesIncludeTax", true);
@@ -218,6 +215,7 @@ fn credit(
     event.set("commerce.order.returns.purchaseID", original);
     event.set("commerce.order.refundTotal", total);
     event.set("commerce.order.currencyCode", parts.currency.clone());
+    event.set("commerce.order.taxAmount", parts.taxes.returned);
     let mut left = total;
     for flow in &parts.flows {
         // On a receipt with returns only, a register may sign what it pays out either way.
@@ -239,10 +237,7 @@ fn original(receipt: &Receipt<'_>, lines: &[Line<'_>]) -> Result<Option<String>,
     let returned: Vec<&Line<'_>> = lines.iter().filter(|line| line.returned).collect();
     let mut keys = Vec::new();
     for line in &returned {
-        if let Some(link) = line.item.child("TransactionLink") {
-            let path = format!("{}.TransactionLink", line.path);
-            keys.push(receipt::key(link, Some(receipt.store), &path)?);
-        }
+        keys.extend(line_original(receipt, line)?);
     }
     if keys.is_empty() {
         let link = receipt.retail.all("TransactionLink").find(|link| {
@@ -258,6 +253,13 @@ fn original(receipt: &Receipt<'_>, lines: &[Line<'_>]) -> Result<Option<String>,
         .first()
         .filter(|first| keys.len() == returned.len() && keys.iter().all(|key| key == *first));
     Ok(one.cloned())
+}
+
+/// The key of the receipt that a line links to.
+fn line_original(receipt: &Receipt<'_>, line: &Line<'_>) -> Result<Option<String>, Stop> {
+    let link = line.item.child("TransactionLink").filter(|_| line.returned);
+    let path = format!("{}.TransactionLink", line.path);
+    link.map(|link| receipt::key(link, Some(receipt.store), &path)).transpose()
 }
 
 /// Writes the lines of goods.

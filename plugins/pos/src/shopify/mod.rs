@@ -118,6 +118,10 @@ fn gateway(transaction: &Node) -> &'static str {
     if card.is_some_and(|card| card.peek().is_some()) {
         return "credit_card";
     }
-    let words = transaction.text_at("gateway");
-    words.and_then(crate::context::payment_type).unwrap_or("other")
+    let words = transaction.child("gateway");
+    let known = words.and_then(Node::peek).and_then(crate::context::payment_type);
+    if known.is_some() {
+        words.and_then(Node::text);
+    }
+    known.unwrap_or("other")
 }

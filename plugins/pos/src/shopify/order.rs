@@ -137,7 +137,7 @@ fn cancellation(order: &Node, context: &Context, path: &str) -> Result<Event, St
     event.set("timestamp", when.clone());
     event.set("commerce.order.cancelDate", when);
     for child in order.children() {
-        if !matches!(child.name(), "refunds" | "customer" | "currency") {
+        if !matches!(child.name(), "refunds" | "customer") {
             child.leave_out();
         }
     }

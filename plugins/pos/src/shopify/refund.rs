@@ -4,7 +4,7 @@ use xylem_kit::Event;
 use xylem_mapping::{Decimal, Entity, document::Node};
 
 use super::{below, gateway, order, place, required};
-use crate::context::{Context, Ids, Stop, decimal, key_part, minus, sum};
+use crate::context::{Context, Ids, Stop, decimal, key_part, minus, peek_decimal, sum};
 
 /// The event of a refund. `order` is the order around it, where it stands in one.
 pub(super) fn event(
@@ -131,12 +131,16 @@ fn by_price(goods: &Node, pieces: Decimal, path: &str) -> Result<Option<Decimal>
     let whole = price
         .checked_mul(pieces)
         .ok_or_else(|| Stop::reject("bad-number", "an amount has more than 38 digits", path))?;
-    let all = decimal(goods.child("quantity"), &below(path, "line_item.quantity"))?;
-    let discount =
-        decimal(goods.child("total_discount"), &below(path, "line_item.total_discount"))?;
-    match discount {
-        // A part of the line has a part of the discount, which is not stated: the price stands.
-        Some(discount) if all == Some(pieces) => minus(whole, discount, path).map(Some),
-        _ => Ok(Some(whole)),
+    let discount = goods.child("total_discount");
+    let taken = peek_decimal(discount, &below(path, "line_item.total_discount"))?;
+    let all = peek_decimal(goods.child("quantity"), &below(path, "line_item.quantity"))?;
+    // A part of the line has a part of the discount, which is not stated: the price stands.
+    match taken.filter(|taken| !taken.is_zero() && all == Some(pieces)) {
+        Some(taken) => {
+            discount.and_then(Node::text);
+            goods.text_at("quantity");
+            minus(whole, taken, path).map(Some)
+        }
+        None => Ok(Some(whole)),
     }
 }
