@@ -143,8 +143,8 @@ impl Assigned {
 
     /// Tells which topics there are; before the group is joined, once.
     pub fn set_topics(&self, topics: BTreeMap<String, Topic>) {
-        // Set once: a second call would change ids while records are in flight.
-        let _: Result<(), _> = self.topics.set(topics);
+        // Once: a second call would change ids while records are in flight.
+        self.topics.get_or_init(|| topics);
     }
 
     /// How many partitions are assigned.
@@ -203,11 +203,11 @@ impl Assigned {
     /// was taken away meanwhile, and its records come again elsewhere.
     fn apply(&self, settled: &mut Vec<Settled>) {
         let mut partitions = self.held();
-        for settled in settled.drain(..) {
-            let held = partitions.get_mut(&settled.partition.id);
-            if let Some(held) = held.filter(|h| h.lane.partition.term == settled.partition.term) {
-                held.tracker.settle(settled.offset);
-                held.counters.settled(settled.how);
+        for Settled { partition, offset, how } in settled.drain(..) {
+            let held = partitions.get_mut(&partition.id);
+            if let Some(held) = held.filter(|held| held.lane.partition.term == partition.term) {
+                held.tracker.settle(offset);
+                held.counters.settled(how);
             }
         }
     }

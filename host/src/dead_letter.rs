@@ -22,7 +22,7 @@ const TEXT_LIMIT: usize = 16 * 1024;
 pub struct DeadLetters {
     producer: Producer,
     faults: Faults,
-    waiting: Mutex<Vec<Box<DeadLetter>>>,
+    waiting: Mutex<Vec<DeadLetter>>,
     refused: AtomicU64,
 }
 
@@ -49,12 +49,12 @@ impl DeadLetters {
         let (id, offset) = (&debt.partition().id, debt.record.offset);
         self.faults.count(&origin.pipeline, fault.code, id, offset);
         let headers = headers(&debt, fault, origin, accepted);
-        self.write(Box::new(DeadLetter {
+        self.write(DeadLetter {
             debt,
             topic: Arc::clone(&origin.topic),
             headers,
             owner: Arc::clone(self),
-        }));
+        });
     }
 
     /// Writes again what was not taken. Called every second.
@@ -76,8 +76,8 @@ impl DeadLetters {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn write(&self, letter: Box<DeadLetter>) {
-        self.producer.send(letter);
+    fn write(&self, letter: DeadLetter) {
+        self.producer.send(Box::new(letter));
     }
 }
 
@@ -117,7 +117,7 @@ impl Letter for DeadLetter {
             tracing::warn!(code, topic = %self.topic, reason, "dead letter not written; trying on");
         }
         // Invariant 11: an unwritable topic is an outage; the record waits.
-        owner.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+        owner.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(*self);
     }
 }
 

@@ -96,7 +96,7 @@ impl Generation {
 
 impl Pipeline {
     /// The destination that an event names, or the first.
-    pub fn route(&self, name: Option<&str>) -> Result<&Route, Fault> {
+    pub fn route(&self, name: Option<&str>) -> Result<&Route, Box<Fault>> {
         let found = match name {
             None => self.routes.first(),
             Some(name) => self.routes.iter().find(|route| &*route.name == name),
@@ -106,7 +106,7 @@ impl Pipeline {
             let wanted = name.unwrap_or_default();
             let message =
                 format!("no destination `{wanted}`; the pipeline has {}", names.join(", "));
-            Fault::new(Code::PluginRoute, message)
+            Box::new(Fault::new(Code::PluginRoute, message))
         })
     }
 
@@ -254,10 +254,10 @@ impl Builder<'_> {
 fn chain_of(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
-    while let Some(error) = cause {
+    while let Some(deeper) = cause {
         text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
+        text.push_str(&deeper.to_string());
+        cause = deeper.source();
     }
     text
 }

@@ -17,8 +17,7 @@ pub fn arm(value: Option<&str>) {
         let (name, passage) = text.split_once(':').unwrap_or((text, "1"));
         Wanted { name: name.to_owned(), passages: AtomicU32::new(passage.parse().unwrap_or(1)) }
     });
-    // A second call changes nothing.
-    let _: Result<(), _> = WANTED.set(wanted);
+    WANTED.get_or_init(|| wanted);
 }
 
 /// Stops the process with SIGSTOP where a test asked for it. In every build, so that the crash test

@@ -95,21 +95,13 @@ impl App {
         let started = Instant::now();
         let config = Arc::new(loaded.config.clone());
         let latch = Latch::new();
-        let generation =
-            Arc::new(Generation::build(loaded, loader).map_err(StartError::Configuration)?);
         let sink = log_sink();
-        generation
-            .start(loaded, &Hooks::new(Arc::clone(&sink)))
-            .map_err(StartError::Configuration)?;
+        let generation = live_generation(loaded, loader, &sink)?;
         latch.release(Part::Generation);
         let metrics = Metrics::default();
         metrics.set_generation(&generation.name, digests(&generation));
         let faults = Faults::new(metrics.clone());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("deliver")
-            .enable_all()
-            .build()?;
+        let runtime = runtime()?;
         let (token, outboxes) = outboxes(&config)?;
         let budget = Arc::new(Budget::new(config.limits.in_flight_bytes));
         let ready = Arc::new(Ready::default());
@@ -222,15 +214,15 @@ impl App {
             }
         };
         self.tasks.spawn_on(retry, handle);
-        let (ready, cancelled) = (self.ready.clone(), self.cancelled.clone());
+        let (ready, stopped) = (self.ready.clone(), self.cancelled.clone());
         let Some(token) = self.token.clone() else { return ready.release(Part::Token) };
         let first = async move {
             // Fetched before the first request needs it; readiness waits for it.
-            while let Some(had) = cancelled.run_until_cancelled(token.bearer()).await {
+            while let Some(had) = stopped.run_until_cancelled(token.bearer()).await {
                 let Err(fault) = had else { return ready.release(Part::Token) };
                 tracing::warn!(code = fault.code.as_str(), "no token yet; trying on");
                 let wait = tokio::time::sleep(fault.retry_in.max(Duration::from_millis(100)));
-                cancelled.run_until_cancelled(wait).await;
+                stopped.run_until_cancelled(wait).await;
             }
         };
         self.tasks.spawn_on(first, handle);
@@ -291,6 +283,25 @@ fn topics(generation: &Generation, cluster: &str) -> BTreeMap<String, Topic> {
         }
     }
     topics
+}
+
+/// A generation that loads and whose plugins start.
+fn live_generation(
+    loaded: &Loaded,
+    loader: &Loader,
+    sink: &Sink,
+) -> Result<Arc<Generation>, StartError> {
+    let generation = Generation::build(loaded, loader).map_err(StartError::Configuration)?;
+    generation.start(loaded, &Hooks::new(Arc::clone(sink))).map_err(StartError::Configuration)?;
+    Ok(Arc::new(generation))
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("deliver")
+        .enable_all()
+        .build()
 }
 
 fn digests(generation: &Generation) -> Vec<PluginDigest> {

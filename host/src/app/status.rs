@@ -66,7 +66,7 @@ impl StatusSource for Source {
         metrics.in_flight_records.set(number(states.iter().map(|state| state.in_flight).sum()));
         metrics.in_flight_bytes.set(number(self.budget.used()));
         metrics.in_flight_budget_bytes.set(number(self.budget.limit()));
-        metrics.partitions_ready.set(number(self.ready.len()));
+        metrics.partitions_ready.set(number(self.ready.waiting()));
         metrics.dead_letters_waiting.set(number(self.dead_letters.waiting()));
         for (name, outbox) in &self.outboxes {
             let labels = DestinationLabels { destination: Arc::clone(name) };
@@ -162,7 +162,7 @@ fn destination(outbox: &Outbox) -> DestinationStatus {
         requests: status.requests,
         accepted: status.accepted,
         refused: status.refused,
-        last_fault: status.last_fault.map(|(code, _)| code.as_str().to_owned()),
+        last_fault: status.last_fault.map(|(last, _)| last.as_str().to_owned()),
         last_fault_seconds_ago: status.last_fault.map(|(_, ago)| ago.as_secs_f64()),
         last_xaction_id: status.last_xaction_id,
     }

@@ -168,8 +168,8 @@ impl<E: Entry> Batcher<E> {
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let before = batch.entries.len();
         while batch.entries.len() < self.max_messages {
-            let Some((_, entry)) = queue.entries.front() else { break };
-            let size = entry.bytes() + 1;
+            let Some((_, next)) = queue.entries.front() else { break };
+            let size = next.bytes() + 1;
             if batch.bytes + size > max_bytes && !batch.entries.is_empty() {
                 break;
             }

@@ -100,7 +100,7 @@ impl Outbox {
                 Next::Idle => changed.await,
                 Next::Wait(until) => {
                     // Whichever comes first; either way the batcher is asked again.
-                    let _: Result<(), _> = tokio::time::timeout_at(until.into(), changed).await;
+                    drop(tokio::time::timeout_at(until.into(), changed).await);
                 }
             }
         }
@@ -116,8 +116,8 @@ impl Outbox {
         let verdicts = self.destination.deliver(&messages).await;
         stop::point("after-request");
         drop(permit);
-        for ((owed, index), verdict) in owed.into_iter().zip(verdicts) {
-            owed.answer(
+        for ((record, index), verdict) in owed.into_iter().zip(verdicts) {
+            record.answer(
                 index,
                 match verdict {
                     Verdict::Accepted => Ok(()),

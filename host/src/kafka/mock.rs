@@ -36,11 +36,12 @@ impl MockCluster {
                     Ok(cluster) => {
                         if ready.send(Ok(cluster.bootstrap_servers())).is_ok() {
                             // Ends when the owner drops its side.
-                            let _: Result<(), mpsc::RecvError> = stopped.recv();
+                            stopped.recv().unwrap_or_default();
                         }
                     }
                     Err(error) => {
-                        let _: Result<(), _> = ready.send(Err(error));
+                        // The owner waits for this; if it is gone there is nobody to tell.
+                        ready.send(Err(error)).unwrap_or_default();
                     }
                 }
             })

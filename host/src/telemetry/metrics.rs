@@ -341,7 +341,6 @@ This page is written from `host/src/telemetry` by a test.
             labels: PartitionLabels { pipeline: "p".into(), topic: "t".into(), partition },
             lag: Some(5),
             position: Some(10),
-            committed: None,
             in_flight: 0,
             paused: false,
         };

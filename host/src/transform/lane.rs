@@ -160,7 +160,7 @@ impl Ready {
     }
 
     /// How many lanes wait for a worker.
-    pub fn len(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.lock().lanes.len()
     }
 

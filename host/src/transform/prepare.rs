@@ -20,8 +20,7 @@ pub fn prepare<'a>(
     event: Event,
     id: &str,
 ) -> Result<Prepared<'a>, Refusal> {
-    let checked =
-        pipeline.route(event.route.as_deref()).map_err(|fault| Refusal::Fault(fault.into()));
+    let checked = pipeline.route(event.route.as_deref()).map_err(Refusal::Fault);
     let checked = checked.and_then(|route| {
         let rules = Rules::from(&*route.settings);
         let event = validate::validate(&route.schema, rules, event, id)?;
