@@ -16,7 +16,9 @@ use crate::deliver;
 use crate::generation::{Generation, Pipeline};
 use crate::http::{Token, TokenStatus as Held};
 use crate::settle::Budget;
-use crate::telemetry::{DestinationLabels, Faults, Metrics, PartitionLabels, PartitionReading};
+use crate::telemetry::{
+    DestinationLabels, DestinationReading, Faults, Metrics, PartitionLabels, PartitionReading,
+};
 use crate::transform::Ready;
 
 /// Everything that is asked.
@@ -74,6 +76,11 @@ impl StatusSource for Source {
         }
         let readings: Vec<PartitionReading> = states.into_iter().map(reading).collect();
         metrics.set_partitions(&readings);
+        let destinations = self.outboxes.values();
+        metrics.set_delivery(
+            destinations.map(|outbox| DestinationReading::from(outbox.destination())).collect(),
+            self.token.as_ref().map(|token| token.status()),
+        );
     }
 }
 

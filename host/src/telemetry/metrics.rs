@@ -8,13 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::delivery::{Delivery, DestinationReading};
 #[cfg(test)]
 use super::labels::Named;
 use super::labels::{
@@ -23,20 +23,11 @@ use super::labels::{
     VersionLabels,
 };
 use super::process::Process;
+#[cfg(test)]
+use super::scrape::Described;
 
 /// A counter of seconds.
 type Seconds = Counter<f64, AtomicU64>;
-
-/// A metric as the manual shows it.
-#[derive(Clone, Copy)]
-pub(super) struct Described {
-    pub(super) name: &'static str,
-    pub(super) kind: &'static str,
-    pub(super) unit: Option<&'static str>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "a test writes the manual"))]
-    pub(super) labels: &'static [&'static str],
-    pub(super) help: &'static str,
-}
 
 /// What the manual says of a type of metric.
 #[cfg(test)]
@@ -88,6 +79,7 @@ macro_rules! metrics {
         #[derive(Clone)]
         pub struct Metrics {
             $(#[doc = $help] pub $field: $type,)*
+            delivery: Delivery,
             registry: Arc<Registry>,
         }
 
@@ -102,17 +94,17 @@ macro_rules! metrics {
         }),*];
 
         impl Metrics {
-            /// Metrics that count from zero; `collectors` are asked at every scrape.
-            pub fn new(collectors: Vec<Box<dyn Collector>>) -> Self {
+            /// Metrics that count from zero.
+            pub fn new() -> Self {
                 let mut registry = Registry::with_prefix("xylem");
                 $(
                     let $field = <$type>::default();
                     metrics!(@register registry, $field, $name, $help $(, $unit)?);
                 )*
-                for collector in collectors {
-                    registry.register_collector(collector);
-                }
-                let metrics = Self { $($field,)* registry: Arc::new(registry) };
+                let delivery = Delivery::default();
+                registry.register_collector(Box::new(delivery.clone()));
+                registry.register_collector(Box::new(Process::new()));
+                let metrics = Self { $($field,)* delivery, registry: Arc::new(registry) };
                 let version = VersionLabels { version: env!("CARGO_PKG_VERSION") };
                 metrics.build.get_or_create(&version).set(1);
                 metrics
@@ -243,6 +235,15 @@ impl Metrics {
         }
     }
 
+    /// Replaces what is said of destinations and the token.
+    pub fn set_delivery(
+        &self,
+        destinations: Vec<DestinationReading>,
+        token: Option<crate::http::TokenStatus>,
+    ) {
+        self.delivery.set(destinations, token);
+    }
+
     /// Says which generation is live, and what its plugins are.
     pub fn set_generation(&self, name: &Arc<str>, plugins: impl IntoIterator<Item = PluginDigest>) {
         self.generation.clear();
@@ -256,7 +257,7 @@ impl Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new(vec![Box::new(Process::new())])
+        Self::new()
     }
 }
 
@@ -265,7 +266,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fmt::Write;
 
-    use super::super::process;
+    use super::super::{delivery, process};
     use super::*;
     use crate::manual::current;
 
@@ -291,8 +292,8 @@ This page is written from `host/src/telemetry` by a test.
 
     fn all() -> Vec<(String, Described)> {
         let ours = PUSHED.iter().map(|m| (format!("xylem_{}", full_name(m)), *m));
-        let of_process = process::SCRAPED.iter().map(|m| (format!("xylem_{}", full_name(m)), *m));
-        ours.chain(of_process).collect()
+        let scraped = delivery::SCRAPED.iter().chain(process::SCRAPED);
+        ours.chain(scraped.map(|m| (format!("xylem_{}", full_name(m)), *m))).collect()
     }
 
     #[test]
@@ -351,6 +352,5 @@ This page is written from `host/src/telemetry` by a test.
             page.contains("partition_lag_records{pipeline=\"p\",topic=\"t\",partition=\"1\"} 5")
         );
         assert!(!page.contains("partition=\"0\""), "{page}");
-        assert!(!page.contains("partition_committed{"), "{page}");
     }
 }

@@ -9,11 +9,14 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+mod delivery;
 mod faults;
+mod scrape;
 mod labels;
 mod metrics;
 mod process;
 
+pub use delivery::DestinationReading;
 pub use faults::{FaultSeen, Faults};
 pub use labels::{
     CommitLabels, DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels,

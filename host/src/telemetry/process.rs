@@ -4,13 +4,10 @@ use std::fmt::Error;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Unit;
+use prometheus_client::encoding::DescriptorEncoder;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::metrics::Described;
+use super::scrape::{Described, Value, write};
 
 /// What is read.
 pub(super) const SCRAPED: &[Described] = &[
@@ -55,24 +52,7 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let values = [Some(cpu_seconds()), resident_bytes(), Some(self.started)];
         for (metric, value) in SCRAPED.iter().zip(values) {
-            let Some(value) = value else { continue };
-            let unit = match metric.unit {
-                Some("bytes") => Unit::Bytes,
-                _ => Unit::Seconds,
-            };
-            if metric.kind == "counter" {
-                let counter = ConstCounter::new(value);
-                let kind = counter.metric_type();
-                let line =
-                    encoder.encode_descriptor(metric.name, metric.help, Some(&unit), kind)?;
-                counter.encode(line)?;
-            } else {
-                let gauge = ConstGauge::new(value);
-                let kind = gauge.metric_type();
-                let line =
-                    encoder.encode_descriptor(metric.name, metric.help, Some(&unit), kind)?;
-                gauge.encode(line)?;
-            }
+            write(&mut encoder, metric, value.map(|value| (Vec::new(), Value::Number(value))))?;
         }
         Ok(())
     }
