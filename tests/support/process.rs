@@ -209,7 +209,9 @@ fn binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(repository()).args(["build", "--release", "--quiet", "-p", "xylem"]);
+        // The whole workspace is selected so that features are those of `cargo test --workspace`.
+        cargo.current_dir(repository()).args(["build", "--release", "--quiet", "--workspace"]);
+        cargo.args(["--bin", "xylem", "--bin", "aep-emulator"]);
         for (variable, _) in std::env::vars_os() {
             let text = variable.to_string_lossy();
             // What cargo set for this test would make build scripts that watch it run again.
@@ -218,7 +220,7 @@ fn binary(name: &str) -> PathBuf {
             }
         }
         let status = cargo.status().unwrap();
-        assert!(status.success(), "`cargo build -p xylem` ended with {status}");
+        assert!(status.success(), "`cargo build` ended with {status}");
     });
     target().join("release").join(name)
 }

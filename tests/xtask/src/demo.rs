@@ -10,7 +10,7 @@ use crate::{guests, process, workspace};
 /// Builds, then runs `xylem demo` and ends as it ends.
 pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
     guests::build()?;
-    process::run(process::cargo()?.args(["build", "--release", "--package", "xylem"]))?;
+    process::build_programs()?;
     let xylem = workspace::target()?.join("release/xylem");
     let status = Command::new(&xylem)
         .current_dir(workspace::root()?)

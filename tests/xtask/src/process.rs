@@ -23,6 +23,16 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(cargo)
 }
 
+/// Builds the programs that ship.
+///
+/// The whole workspace is selected, as by `cargo test --workspace`: with `-p xylem` alone some crates
+/// below wasmtime have fewer features, and cargo would compile wasmtime once for each selection.
+pub(crate) fn build_programs() -> Result<()> {
+    let mut build = cargo()?;
+    build.args(["build", "--release", "--workspace"]);
+    run(build.args(["--bin", "xylem", "--bin", "aep-emulator"]))
+}
+
 /// Runs a command with its output shown; an error where it does not end well.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", shown(command)))?;

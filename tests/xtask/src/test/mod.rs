@@ -88,7 +88,8 @@ fn run_part(part: Part, options: &Options, count: &mut Count) -> Result<End> {
         }
         Part::Clippy => clippy(),
         Part::Test => {
-            build_programs()?;
+            // Tests start the programs that ship; `cargo test` alone does not build them.
+            process::build_programs()?;
             let mut cargo = process::cargo()?;
             cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]);
             let status = count.run(cargo.args(&options.arguments))?;
@@ -101,12 +102,6 @@ fn run_part(part: Part, options: &Options, count: &mut Count) -> Result<End> {
             Ok(End::Passed)
         }
     }
-}
-
-/// Tests start the programs that ship; `cargo test` alone does not build them.
-fn build_programs() -> Result<()> {
-    let mut cargo = process::cargo()?;
-    process::run(cargo.args(["build", "--release", "-p", "xylem", "-p", "aep-emulator"]))
 }
 
 fn clippy() -> Result<End> {
