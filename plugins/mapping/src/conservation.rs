@@ -62,6 +62,8 @@ pub fn violations(
             broken.push(format!("`{path}` of the event has no source and is no declared constant"));
         }
     }
+    let mut said = BTreeSet::new();
+    broken.retain(|sentence| said.insert(sentence.clone()));
     broken
 }
 
