@@ -130,14 +130,14 @@ codes! {
         "Emit less per record.";
 
     Unreachable "aep.unreachable" Infrastructure
-        "AEP cannot be reached, or the connection broke before an answer."
+        "AEP cannot be reached: name, route, TLS or proxy."
         "Nothing is lost; delivery goes on when AEP answers. Check network, proxy and the inlet's host.";
     Unavailable "aep.unavailable" Infrastructure
-        "AEP answered with a server error (500, 502, 503, 504) or a timeout (408)."
+        "AEP answered with a server error (500, 502 and above) or a timeout (408)."
         "Nothing is lost; delivery goes on when AEP recovers.";
     UnknownOutcome "aep.unknown-outcome" Infrastructure
-        "AEP answered in a form that does not say what became of each message."
-        "Nothing is lost; the same ids are sent again. If it lasts, look at what stands between xylem and AEP.";
+        "Nobody knows what AEP took: the answer does not say, or broke off, or did not come in time."
+        "Nothing is lost; the same ids are sent again, in the end one at a time. If it lasts, look at what stands between xylem and AEP.";
     KafkaUnreachable "kafka.unreachable" Infrastructure
         "No broker can be reached."
         "Nothing is lost; consumption goes on when a broker answers.";
@@ -157,10 +157,10 @@ codes! {
         "The token endpoint answered 408 or 429."
         "Nothing is lost; asked again later.";
     NotFound "aep.not-found" Configuration
-        "AEP does not know the inlet, the content type or the method (404, 415, 501)."
-        "Check `destinations.NAME.inlet`.";
+        "The address does not lead to an inlet that takes requests (a redirect, 404, 405, 407, 415, 501 and the like)."
+        "Check `destinations.NAME.inlet` and `aep.proxy`.";
     HeaderRefused "aep.header-refused" Configuration
-        "AEP refuses every message, and names header, organisation, schema or flow."
+        "AEP refuses every message: header, organisation, schema or flow are wrong as far as can be told."
         "Check organisation, schema id and version, dataset and flow of the destination.";
     TokenRefused "token.refused" Configuration
         "The token endpoint refuses the credential or its scopes."

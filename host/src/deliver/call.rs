@@ -122,15 +122,24 @@ impl<'a> Call<'a> {
                     let words = response::read_words(&reply.body);
                     self.suspect(piece, format!("{status}: {words}")).await;
                 } else {
-                    self.work.put_back(piece);
+                    self.again(piece);
                 }
             }
             // Invariant 11: nothing but a verdict ends a piece; here it only waits.
             Action::Retry(_) | Action::Pause(_) | Action::Reauthorise => {
                 self.destination.hold(permit, &reply, false);
-                self.work.put_back(piece);
+                self.again(piece);
             }
         }
+    }
+
+    /// Sends a piece again. One that comes back again and again waits by itself, so that it does not
+    /// shut the gate for all others as soon as one of them opened it.
+    fn again(&mut self, mut piece: Piece) {
+        if let Some(attempt) = piece.note_setback() {
+            piece.not_before = Some(Instant::now() + self.destination.gate.own_wait(attempt));
+        }
+        self.work.put_back(piece);
     }
 
     /// Nobody knows what arrived of this piece.
@@ -139,10 +148,10 @@ impl<'a> Call<'a> {
         let exhausted = piece.note_unknown();
         let unknown = Reply { floor: reply.floor, ..Reply::of(Action::Unknown) };
         self.destination.hold(permit, &unknown, exhausted);
-        if exhausted {
+        if exhausted && !piece.is_single() {
             self.work.ramp(piece);
         } else {
-            self.work.put_back(piece);
+            self.again(piece);
         }
     }
 
@@ -322,28 +331,25 @@ impl<'a> Call<'a> {
         } else if took_none {
             Action::Retry(Code::Unavailable)
         } else {
-            // AEP takes events: only these wait.
-            let attempt = u32::from(piece.history.failures.max(piece.history.unknown));
-            let wait = self.destination.gate.own_wait(attempt.max(1));
-            piece.not_before = Some(Instant::now() + wait);
+            // AEP takes events: the gate stays open, only these wait.
+            piece.not_before = Some(Instant::now() + self.destination.gate.own_wait(1));
             Action::Read
         };
         self.destination.hold(permit, &Reply { action, ..reply }, exhausted);
-        if exhausted {
+        if exhausted && !piece.is_single() {
             self.work.ramp(piece);
         } else if let Some(words) = suspected {
             self.suspect(piece, words).await;
         } else {
-            self.work.put_back(piece);
+            self.again(piece);
         }
     }
 
     /// Notes what AEP took.
     fn note_accepted(&mut self, verdicts: &Verdicts) {
         let Some(&last) = verdicts.accepted.last() else { return };
-        for &event in &verdicts.accepted {
-            self.work.accept(event);
-        }
+        let overtaken = verdicts.accepted.iter().filter(|&&event| self.work.accept(event)).count();
+        self.destination.metrics.overtaken.add(overtaken);
         let destination = self.destination;
         destination.metrics.accepted.add(verdicts.accepted.len());
         let mut seen = destination.seen();
@@ -397,16 +403,15 @@ impl<'a> Call<'a> {
 fn read_verdicts(piece: &Piece, reply: &Reply) -> Option<Verdicts> {
     let entries = response::read_batch(&reply.body, piece.events.len())?;
     let mut verdicts = Verdicts::default();
+    let mut taken = None;
     for (&event, entry) in piece.events.iter().zip(entries) {
         match classify::message(entry.said) {
             MessageAction::Accept => {
                 verdicts.accepted.push(event);
-                if let Some(id) = entry.xaction_id {
-                    verdicts.xaction_id = Some(id);
-                }
+                taken = Some(entry);
             }
             MessageAction::Refuse => {
-                verdicts.names_header |= response::names_header(&entry.words);
+                verdicts.names_header |= response::names_header(&entry.words());
                 verdicts.refused.push((event, refusal(&entry)));
             }
             action => {
@@ -420,13 +425,14 @@ fn read_verdicts(piece: &Piece, reply: &Reply) -> Option<Verdicts> {
             }
         }
     }
+    verdicts.xaction_id = taken.and_then(|entry| entry.xaction_id());
     Some(verdicts)
 }
 
 /// The fault of a message that AEP refuses, in its own words.
-fn refusal(entry: &Entry) -> Fault {
+fn refusal(entry: &Entry<'_>) -> Fault {
     let said = answered(entry);
-    let message = match &entry.xaction_id {
+    let message = match entry.xaction_id() {
         Some(id) => format!("AEP answered {said} (xactionId {id})"),
         None => format!("AEP answered {said}"),
     };
@@ -434,9 +440,9 @@ fn refusal(entry: &Entry) -> Fault {
 }
 
 /// Status and words of an entry.
-fn answered(entry: &Entry) -> String {
+fn answered(entry: &Entry<'_>) -> String {
     match entry.said {
-        Said::Status(status) => format!("{status}: {}", entry.words),
-        Said::Nothing | Said::Unreadable => entry.words.clone(),
+        Said::Status(status) => format!("{status}: {}", entry.words()),
+        Said::Nothing | Said::Unreadable => entry.words(),
     }
 }

@@ -82,3 +82,83 @@ pub(super) fn message(said: Said) -> MessageAction {
         Said::Status(_) | Said::Unreadable => MessageAction::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const UNAVAILABLE: Action = Action::Retry(Code::Unavailable);
+    const NOT_FOUND: Action = Action::Pause(Code::NotFound);
+
+    #[test]
+    fn every_status_of_a_request_has_its_action() {
+        // Written from the table of the specification, not from the code.
+        let others = |status: u16| match status / 100 {
+            1 => Action::Unknown,
+            2 => Action::Read,
+            3 | 4 => NOT_FOUND,
+            _ => UNAVAILABLE,
+        };
+        let named = [
+            (400, Action::Isolate),
+            (401, Action::Reauthorise),
+            (403, Action::Reauthorise),
+            (408, UNAVAILABLE),
+            (409, Action::Isolate),
+            (413, Action::Split),
+            (422, Action::Isolate),
+            (425, UNAVAILABLE),
+            (429, Action::Retry(Code::Throttled)),
+            (500, Action::Suspect(Code::Unavailable)),
+            (501, NOT_FOUND),
+        ];
+        for number in 100..=599 {
+            let named = named.iter().find(|(status, _)| *status == number);
+            let expected = named.map_or_else(|| others(number), |(_, action)| *action);
+            assert_eq!(status(number), expected, "{number}");
+        }
+        assert_eq!((status(0), status(99), status(600)), [Action::Unknown; 3].into());
+    }
+
+    #[test]
+    fn every_status_of_a_message_has_its_action() {
+        for number in 100..=599 {
+            let expected = match number {
+                200..=299 => MessageAction::Accept,
+                401 | 403 => MessageAction::Reauthorise,
+                429 => MessageAction::Retry(Code::Throttled),
+                500 => MessageAction::Suspect(Code::Unavailable),
+                408 | 501..=599 => MessageAction::Retry(Code::Unavailable),
+                400..=499 => MessageAction::Refuse,
+                _ => MessageAction::Unknown,
+            };
+            assert_eq!(message(Said::Status(number)), expected, "{number}");
+        }
+        assert_eq!(message(Said::Nothing), MessageAction::Accept);
+        assert_eq!(message(Said::Unreadable), MessageAction::Unknown);
+    }
+
+    #[test]
+    fn only_a_request_that_was_not_sent_is_simply_retried() {
+        let actions: BTreeSet<_> = Transport::ALL.map(|kind| (kind, transport(kind))).into();
+        let expected = [
+            (Transport::Unreachable, Action::Retry(Code::Unreachable)),
+            (Transport::Broken, Action::Unknown),
+            (Transport::Unanswered, Action::Unknown),
+        ];
+        assert_eq!(actions, expected.into());
+    }
+
+    #[test]
+    fn invariant_11_no_status_of_a_request_is_a_dead_letter_by_itself() {
+        for number in 0..=u16::MAX {
+            if let Action::Retry(code) | Action::Suspect(code) | Action::Pause(code) =
+                status(number)
+            {
+                assert!(!code.domain().is_dead_lettered(), "{number}");
+            }
+        }
+    }
+}

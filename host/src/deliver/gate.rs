@@ -13,6 +13,11 @@ use crate::http::{Backoff, Dice};
 /// Unknown outcomes of probes in a row, after which probes carry one event.
 const UNKNOWN_PROBES: u32 = 3;
 
+/// A gate that was shut within this time before is shut again without a word, unless it stays so.
+const QUIET: Duration = Duration::from_secs(10);
+/// Setbacks in a row that are worth a word in any case.
+const STAYS_SHUT: u32 = 3;
+
 /// How long the gate stays shut.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
@@ -24,6 +29,8 @@ pub(super) struct Timing {
     pub auth: Backoff,
     /// Between probes of one event after unknown outcomes.
     pub one_event: Backoff,
+    /// Of one piece of work that comes back again and again, beside all that.
+    pub own: Backoff,
     /// After a configuration fault.
     pub configuration: Duration,
 }
@@ -42,6 +49,8 @@ impl Default for Timing {
             auth: backoff(1_000, 60),
             // Each probe may be one repeat more in the data lake.
             one_event: backoff(5_000, 60),
+            // Long enough that others get through meanwhile, short beside any outage.
+            own: backoff(250, 5),
             configuration: Duration::from_mins(1),
         }
     }
@@ -113,10 +122,14 @@ struct State {
     /// Counts every opening and shutting.
     epoch: u64,
     shut: Option<Shut>,
+    /// When a word was last said of shutting.
+    told: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Shut {
+    /// A word was said of it.
+    told: bool,
     code: Code,
     since: Instant,
     until: Instant,
@@ -159,19 +172,20 @@ impl State {
         }
     }
 
-    /// A request got through: its probe opens the gate. True where that changed something.
-    fn passed(&mut self, pass: Pass) -> bool {
-        let opens = pass.probe.is_some() && pass.epoch == self.epoch && self.shut.is_some();
-        if opens {
-            self.epoch += 1;
-            self.shut = None;
+    /// A request got through: its probe opens the gate. None where it was not that; true where a
+    /// word was said of its shutting.
+    fn passed(&mut self, pass: Pass) -> Option<bool> {
+        if pass.probe.is_none() || pass.epoch != self.epoch {
+            return None;
         }
-        opens
+        let shut = self.shut.take()?;
+        self.epoch += 1;
+        Some(shut.told)
     }
 
     /// A request did not get through; `wait` says how long the gate stays shut before a probe, with
-    /// or without one event alone, after so many setbacks. True where the gate was open, or the
-    /// reason is another.
+    /// or without one event alone, after so many setbacks. True where it is worth a word: the gate
+    /// was open for a while, or stays shut, or the reason is another.
     fn failed(
         &mut self,
         pass: Pass,
@@ -183,8 +197,11 @@ impl State {
         match &mut self.shut {
             None if pass.epoch == self.epoch => {
                 let one_event = setback.one_event;
+                let told = self.told.is_none_or(|told| now.duration_since(told) >= QUIET);
+                self.told = if told { Some(now) } else { self.told };
                 self.epoch += 1;
                 self.shut = Some(Shut {
+                    told,
                     code: setback.code,
                     since: now,
                     until: now + wait(one_event, 1),
@@ -193,12 +210,20 @@ impl State {
                     unknown: 0,
                     one_event,
                 });
-                true
+                told
             }
             // The gate opened and perhaps shut again since this request left: others know better.
             None => false,
             Some(shut) if pass.probe.is_some() && pass.epoch == self.epoch => {
-                let news = shut.code != setback.code;
+                let news = if shut.told {
+                    shut.code != setback.code
+                } else {
+                    shut.attempt + 1 >= STAYS_SHUT
+                };
+                if news {
+                    shut.told = true;
+                    self.told = Some(now);
+                }
                 shut.code = setback.code;
                 shut.unknown = if unknown == 1 { shut.unknown + 1 } else { 0 };
                 shut.one_event |= setback.one_event || shut.unknown >= UNKNOWN_PROBES;
@@ -278,7 +303,7 @@ impl Gate {
 
     /// A wait of one call alone, after setback number `attempt` of its own.
     pub(super) fn own_wait(&self, attempt: u32) -> Duration {
-        self.timing.infrastructure.delay(attempt, None, self.dice.roll())
+        self.timing.own.delay(attempt, None, self.dice.roll())
     }
 
     /// What `/status` shows.
@@ -320,8 +345,11 @@ impl Permit<'_> {
     /// AEP is there and listens: the gate opens for all, at once.
     pub(super) fn passed(mut self) {
         self.spent = true;
-        if self.gate.lock().passed(self.pass) {
+        let opened = self.gate.lock().passed(self.pass);
+        if opened == Some(true) {
             tracing::info!(destination = self.gate.name, "destination takes events again");
+        }
+        if opened.is_some() {
             self.gate.changed.send_replace(());
         }
     }
@@ -352,5 +380,137 @@ impl Drop for Permit<'_> {
         if !self.spent && self.gate.lock().forfeited(self.pass) {
             self.gate.changed.send_replace(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits a second for every setback.
+    fn wait(_: bool, attempt: u32) -> Duration {
+        Duration::from_secs(attempt.into())
+    }
+
+    fn pass(state: &mut State, now: Instant) -> Pass {
+        match state.ask(now) {
+            Ask::Go(pass) => pass,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn while_shut_one_probe_goes_at_a_time_and_its_success_opens_for_all() {
+        let (mut state, start) = (State::default(), Instant::now());
+        let passes: Vec<Pass> = (0..16).map(|_| pass(&mut state, start)).collect();
+        let setback = Setback::from(Code::Unavailable);
+        let news: Vec<bool> =
+            passes.iter().map(|&pass| state.failed(pass, &setback, start, wait)).collect();
+        // Sixteen that failed together are one setback: the wait is the first, not the sixteenth.
+        assert_eq!(news.iter().filter(|&&news| news).count(), 1);
+        let due = start + Duration::from_secs(1);
+        assert_eq!(state.ask(start), Ask::WaitUntil(due));
+        let probe = pass(&mut state, due);
+        assert_eq!(probe.probe, Some(Code::Unavailable));
+        assert_eq!(state.ask(due), Ask::WaitForChange);
+        state.failed(probe, &setback, due, wait);
+        assert_eq!(state.ask(due), Ask::WaitUntil(due + Duration::from_secs(2)));
+        let second = pass(&mut state, due + Duration::from_secs(2));
+        assert_eq!(state.passed(second), Some(true));
+        assert_eq!(pass(&mut state, due).probe, None);
+    }
+
+    #[test]
+    fn a_gate_that_flaps_is_told_of_once_and_one_that_stays_shut_in_any_case() {
+        let (mut state, mut now) = (State::default(), Instant::now());
+        let setback = Setback::from(Code::Throttled);
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            let first = pass(&mut state, now);
+            let news = state.failed(first, &setback, now, wait);
+            now += Duration::from_secs(1);
+            let probe = pass(&mut state, now);
+            told.push((news, state.passed(probe)));
+        }
+        assert_eq!(told, [(true, Some(true)), (false, Some(false)), (false, Some(false))]);
+        let mut next = pass(&mut state, now);
+        let mut words = Vec::new();
+        for _ in 0..4 {
+            words.push(state.failed(next, &setback, now, wait));
+            now += Duration::from_secs(10);
+            next = pass(&mut state, now);
+        }
+        assert_eq!(words, [false, false, true, false]);
+    }
+
+    #[test]
+    fn a_late_answer_neither_opens_nor_shuts() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let (late, other) = (pass(&mut state, now), pass(&mut state, now));
+        let setback = Setback::from(Code::Throttled);
+        state.failed(other, &setback, now, wait);
+        assert_eq!(state.passed(late), None);
+        assert!(matches!(state.ask(now), Ask::WaitUntil(_)));
+        let probe = pass(&mut state, now + Duration::from_secs(1));
+        state.passed(probe);
+        assert!(!state.failed(late, &setback, now, wait));
+        assert!(matches!(state.ask(now), Ask::Go(_)));
+    }
+
+    #[test]
+    fn the_servers_wish_holds_whoever_hears_it() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let (first, second) = (pass(&mut state, now), pass(&mut state, now));
+        state.failed(first, &Setback::from(Code::Unavailable), now, wait);
+        let floor = Some(Duration::from_secs(7));
+        let wish = Setback { code: Code::Unavailable, floor, one_event: false };
+        state.failed(second, &wish, now, wait);
+        assert_eq!(state.ask(now), Ask::WaitUntil(now + Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_probe_that_was_given_up_lets_another_go() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let first = pass(&mut state, now);
+        state.failed(first, &Setback::from(Code::Unreachable), now, wait);
+        let due = now + Duration::from_secs(1);
+        let probe = pass(&mut state, due);
+        assert!(state.forfeited(probe));
+        assert!(pass(&mut state, due).probe.is_some());
+    }
+
+    #[test]
+    fn after_three_probes_with_unknown_outcome_probes_carry_one_event() {
+        let (mut state, mut now) = (State::default(), Instant::now());
+        let mut next = pass(&mut state, now);
+        let mut carried = Vec::new();
+        for _ in 0..5 {
+            carried.push(next.one_event);
+            state.failed(next, &Setback::from(Code::UnknownOutcome), now, wait);
+            now += Duration::from_secs(10);
+            next = pass(&mut state, now);
+        }
+        // The first request, three retries, then one event.
+        assert_eq!(carried, [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn waits_are_those_of_the_domain() {
+        let timing = Timing::default();
+        let longest = |code, one_event, attempt| {
+            timing.wait(&Setback::from(code), one_event, attempt, 1 << 32).as_millis()
+        };
+        assert_eq!(longest(Code::Unavailable, false, 1), 250);
+        assert_eq!(longest(Code::Unavailable, false, 99), 30_000);
+        assert_eq!(longest(Code::Throttled, false, 1), 500);
+        assert_eq!(longest(Code::Unauthorized, false, 1), 1_000);
+        assert_eq!(longest(Code::UnknownOutcome, true, 1), 5_000);
+        for attempt in [1, 99] {
+            assert_eq!(longest(Code::HeaderRefused, false, attempt), 60_000);
+            assert_eq!(longest(Code::NotFound, true, attempt), 60_000);
+        }
+        let floor = Some(Duration::from_secs(40));
+        let token = Setback { code: Code::TokenRefused, floor, one_event: false };
+        assert_eq!(timing.wait(&token, false, 9, 1), Duration::from_secs(40));
     }
 }

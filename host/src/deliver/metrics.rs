@@ -38,6 +38,8 @@ pub struct DeliverMetrics {
     pub refused: Counter,
     /// Events sent again.
     pub repeated: Counter,
+    /// Events taken after a later event of their request: AEP had refused them for a while.
+    pub overtaken: Counter,
     /// Bytes of request bodies.
     pub bytes: Counter,
     /// Requests whose outcome nobody knows.
@@ -64,6 +66,7 @@ impl Default for DeliverMetrics {
             accepted: Counter::default(),
             refused: Counter::default(),
             repeated: Counter::default(),
+            overtaken: Counter::default(),
             bytes: Counter::default(),
             unknown: Counter::default(),
             split: Counter::default(),

@@ -33,6 +33,8 @@ mod response;
 mod work;
 
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod tests;
 
 use classify::Action;

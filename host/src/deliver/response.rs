@@ -8,14 +8,30 @@ use serde_json::value::RawValue;
 const WORDS_CAP: usize = 2_000;
 
 /// What AEP said of one message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
     /// What it says of the message's fate.
-    pub said: Said,
-    /// AEP's own words, shortened; empty where it has none.
-    pub words: String,
+    pub(super) said: Said,
+    /// The entry itself.
+    raw: &'a RawValue,
+    /// The text of AEP's id of the message.
+    xaction_id: Option<&'a RawValue>,
+}
+
+impl Entry<'_> {
+    /// AEP's own words, shortened.
+    pub(super) fn words(&self) -> String {
+        match serde_json::from_str(self.raw.get()) {
+            Ok(entry) => words_of(&entry),
+            Err(_) => shorten(self.raw.get()),
+        }
+    }
+
     /// AEP's id of the message, which its support asks for.
-    pub xaction_id: Option<String>,
+    pub(super) fn xaction_id(&self) -> Option<String> {
+        let id: String = serde_json::from_str(self.xaction_id?.get()).ok()?;
+        Some(shorten(&id))
+    }
 }
 
 /// What an entry says of its message's fate.
@@ -36,10 +52,22 @@ struct Batch<'a> {
     responses: Vec<&'a RawValue>,
 }
 
+/// The parts of an entry that are needed where a message was taken.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parts<'a> {
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow, rename = "statusCode")]
+    status_code: Option<&'a RawValue>,
+    #[serde(borrow, rename = "xactionId")]
+    xaction_id: Option<&'a RawValue>,
+}
+
 /// Reads the verdicts on `count` messages: `responses[i]` answers message `i`. None where the answer
 /// is not JSON, or has no `responses`, or another number of them: then nothing is known of any
 /// message.
-pub(super) fn read_batch(body: &[u8], count: usize) -> Option<Vec<Entry>> {
+pub(super) fn read_batch(body: &[u8], count: usize) -> Option<Vec<Entry<'_>>> {
     let batch: Batch<'_> = serde_json::from_slice(body).ok()?;
     if batch.responses.len() != count {
         return None;
@@ -49,31 +77,25 @@ pub(super) fn read_batch(body: &[u8], count: usize) -> Option<Vec<Entry>> {
 
 /// Reads one entry. Documents say `statusCode`, production says `status`; where both stand the worse
 /// counts.
-fn read_entry(raw: &RawValue) -> Entry {
-    let unreadable = || Entry { said: Said::Unreadable, words: String::new(), xaction_id: None };
-    let Ok(Value::Object(entry)) = serde_json::from_str::<Value>(raw.get()) else {
-        return unreadable();
+fn read_entry(raw: &RawValue) -> Entry<'_> {
+    // A list would be read as the parts in their order.
+    let parts =
+        if raw.get().starts_with('{') { serde_json::from_str(raw.get()).ok() } else { None };
+    let Some(Parts { status, status_code, xaction_id }) = parts else {
+        return Entry { said: Said::Unreadable, raw, xaction_id: None };
     };
-    let mut said = Said::Nothing;
-    for key in ["status", "statusCode"] {
-        said = match (said, entry.get(key).map_or(Said::Nothing, read_status)) {
-            (Said::Unreadable, _) | (_, Said::Unreadable) => Said::Unreadable,
-            (Said::Status(a), Said::Status(b)) => Said::Status(a.max(b)),
-            (known, Said::Nothing) | (Said::Nothing, known) => known,
-        };
-    }
-    let words = match said {
-        Said::Nothing => String::new(),
-        _ => words_of(&Value::Object(entry.clone())),
+    let said = match (read_status(status), read_status(status_code)) {
+        (Said::Unreadable, _) | (_, Said::Unreadable) => Said::Unreadable,
+        (Said::Status(a), Said::Status(b)) => Said::Status(a.max(b)),
+        (known, Said::Nothing) | (Said::Nothing, known) => known,
     };
-    let xaction_id = entry.get("xactionId").and_then(Value::as_str).map(shorten);
-    Entry { said, words, xaction_id }
+    Entry { said, raw, xaction_id }
 }
 
 /// A status as a number or as its text.
-fn read_status(value: &Value) -> Said {
-    let number = match value {
-        Value::Null => return Said::Nothing,
+fn read_status(raw: Option<&RawValue>) -> Said {
+    let Some(raw) = raw else { return Said::Nothing };
+    let number = match serde_json::from_str(raw.get()).unwrap_or_default() {
         Value::Number(number) => number.as_u64(),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
@@ -222,11 +244,11 @@ mod tests {
         }
         let entries = read_batch(production.as_bytes(), 2).unwrap();
         assert_eq!(
-            entries[1].words,
+            entries[1].words(),
             "The 'header' field is mandatory. Provide a valid 'header' value and try again."
         );
         assert_eq!(
-            entries[1].xaction_id.as_deref(),
+            entries[1].xaction_id().as_deref(),
             Some("9341f8eb-494a-4c89-9879-4d06a58d2dc7-0")
         );
     }

@@ -13,6 +13,9 @@ const UNKNOWN_RETRIES: u8 = 3;
 /// How often a batch meets a server error before it is suspected of being the reason.
 const FAILURES: u8 = 5;
 
+/// How often a piece comes back before it waits by itself.
+const SETBACKS: u8 = 5;
+
 /// Events that are sent together: a request, or what is left of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
@@ -29,6 +32,8 @@ pub(super) struct Piece {
 pub(super) struct History {
     /// It was sent at least once.
     pub sent: bool,
+    /// Times that it came back to be sent again.
+    pub setbacks: u8,
     /// Unknown outcomes.
     pub unknown: u8,
     /// Part of something with too many unknown outcomes: the next one pauses the destination.
@@ -50,6 +55,13 @@ impl Piece {
     /// The same history, other events.
     fn of(&self, events: Vec<usize>) -> Self {
         Self { events, ..self.clone() }
+    }
+
+    /// Notes that it has to be sent again. How often it did so beyond what an ordinary outage costs,
+    /// where it did.
+    pub(super) fn note_setback(&mut self) -> Option<u32> {
+        self.history.setbacks = self.history.setbacks.saturating_add(1);
+        self.history.setbacks.checked_sub(SETBACKS).map(|beyond| u32::from(beyond) + 1)
     }
 
     /// Notes an unknown outcome. True where it has been tried often enough.
@@ -79,6 +91,8 @@ pub(super) struct Work {
     queue: VecDeque<Piece>,
     /// Events that were refused alone, and nothing has been taken since.
     accused: Vec<(usize, Fault)>,
+    /// The last event in order that was taken.
+    last_taken: Option<usize>,
 }
 
 impl Work {
@@ -89,7 +103,12 @@ impl Work {
             let events = (0..count).collect();
             queue.push_back(Piece { events, history: History::default(), not_before: None });
         }
-        Self { verdicts: (0..count).map(|_| None).collect(), queue, accused: Vec::new() }
+        Self {
+            verdicts: (0..count).map(|_| None).collect(),
+            queue,
+            accused: Vec::new(),
+            last_taken: None,
+        }
     }
 
     /// The next piece to send.
@@ -149,9 +168,12 @@ impl Work {
         piece.of(vec![*first])
     }
 
-    /// AEP took this event.
-    pub(super) fn accept(&mut self, event: usize) {
+    /// AEP took this event. True where it took a later one before.
+    pub(super) fn accept(&mut self, event: usize) -> bool {
         self.decide(event, Verdict::Accepted);
+        let overtaken = self.last_taken > Some(event);
+        self.last_taken = self.last_taken.max(Some(event));
+        overtaken
     }
 
     /// AEP refuses this event, and it is the record's fault.
@@ -233,9 +255,9 @@ mod tests {
     #[test]
     fn verdicts_stand_in_the_order_of_the_messages() {
         let mut work = Work::new(3);
-        work.accept(2);
+        assert!(!work.accept(2));
         work.accuse(0, Fault::new(Code::Refused, "no"));
-        work.accept(1);
+        assert!(work.accept(1), "the third was taken before the second");
         assert!(work.has_accused());
         assert_eq!(work.convict(), 1);
         let verdicts = work.finish().unwrap();

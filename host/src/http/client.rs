@@ -128,19 +128,15 @@ impl Client {
                 None => builder,
             }
         };
-        let inner = match builder().tls_certs_merge(roots.clone()).build() {
-            Ok(inner) => inner,
+        let inner = builder().tls_certs_merge(roots.clone()).build().or_else(|error| {
             // An image without CA certificates: plain HTTP and the extra roots must still work.
-            Err(error) => {
-                tracing::warn!(
-                    cause = innermost(&error),
-                    "no trusted roots on this machine: HTTPS works only with `aep.ca_file`"
-                );
-                let builder = builder().tls_certs_only(roots);
-                builder.build().map_err(|error| ClientError::Tls(innermost(&error)))?
-            }
-        };
-        Ok(Self { inner })
+            tracing::warn!(
+                cause = innermost(&error),
+                "no trusted roots on this machine: HTTPS works only with `aep.ca_file`"
+            );
+            builder().tls_certs_only(roots).build()
+        });
+        Ok(Self { inner: inner.map_err(|error| ClientError::Tls(innermost(&error)))? })
     }
 
     /// Posts `body`. A connection that broke before any answer is tried once more at once: an idle
@@ -152,24 +148,22 @@ impl Client {
         headers: &header::HeaderMap,
         body: Bytes,
     ) -> Result<Answer, SendError> {
-        match self.post_once(url, headers, body.clone()).await {
-            Err(error) if error.kind == Transport::Broken => {
-                self.post_once(url, headers, body).await
-            }
-            result => result,
-        }
+        let response = match self.send(url, headers, body.clone()).await {
+            Err(error) if error.kind == Transport::Broken => self.send(url, headers, body).await?,
+            result => result?,
+        };
+        read(response).await
     }
 
-    /// Posts `body` once.
-    async fn post_once(
+    /// Posts `body` once, and waits for the head of the answer.
+    async fn send(
         &self,
         url: &Url,
         headers: &header::HeaderMap,
         body: Bytes,
-    ) -> Result<Answer, SendError> {
+    ) -> Result<Response, SendError> {
         let request = self.inner.post(url.clone()).headers(headers.clone()).body(body);
-        let response = request.send().await.map_err(|error| send_error(&error))?;
-        read(response).await
+        request.send().await.map_err(|error| send_error(&error))
     }
 }
 
@@ -185,14 +179,13 @@ async fn read(mut response: Response) -> Result<Answer, SendError> {
     while body.len() < cap {
         match response.chunk().await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => break,
             Err(error) if success => {
                 let SendError { kind, detail } = send_error(&error);
                 // There was a connection, whatever the error looks like.
                 let kind = if kind == Transport::Unreachable { Transport::Broken } else { kind };
                 return Err(SendError { kind, detail });
             }
-            Err(_) => break,
+            Ok(None) | Err(_) => break,
         }
     }
     body.truncate(cap);
@@ -214,13 +207,8 @@ fn send_error(error: &reqwest::Error) -> SendError {
 /// The words of the innermost cause. Invariant 10: reqwest's own words name the URL, the innermost
 /// cause is the system's or TLS' and names nothing of ours.
 fn innermost(error: &reqwest::Error) -> String {
-    let mut words = "no further cause".to_owned();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = error.to_string();
-        cause = error.source();
-    }
-    words
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.last().map_or_else(|| "no further cause".to_owned(), ToString::to_string)
 }
 
 /// The certificates of a PEM file.
@@ -230,5 +218,31 @@ fn read_roots(path: &Path) -> Result<Vec<Certificate>, ClientError> {
     match Certificate::from_pem_bundle(&pem) {
         Ok(roots) if !roots.is_empty() => Ok(roots),
         _ => Err(ClientError::CaContent(path.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(aep: &str) -> String {
+        let aep = serde_saphyr::from_str(&format!("organisation: O@AdobeOrg\n{aep}")).unwrap();
+        Client::new(&aep, 1).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        assert!(error("ca_file: /nowhere/ca.pem").starts_with("cannot read `aep.ca_file`"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let words = error(&format!("ca_file: {}", file.path().display()));
+        assert!(
+            words.ends_with("holds no PEM certificate; expected `-----BEGIN CERTIFICATE-----`")
+        );
+    }
+
+    #[test]
+    fn invariant_10_a_wrong_proxy_is_not_repeated() {
+        let words = error("proxy: 'http://me:geheim@[::1'");
+        assert!(words.starts_with("`aep.proxy` is not a URL") && !words.contains("geheim"));
     }
 }

@@ -9,3 +9,5 @@ pub use client::{Answer, Client, ClientError, SendError, Transport};
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub use token::{Bearer, Token, TokenError, TokenFault, TokenStatus};
+#[cfg(test)]
+pub(crate) use token::{TokenTiming, refusal};

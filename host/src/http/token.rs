@@ -15,10 +15,22 @@ use super::client::{Answer, Client, SendError};
 use crate::config::{Auth, Secret};
 use crate::fault::{Code, Domain};
 
-/// The wait after the token endpoint failed or said that it is too much.
-const BACKOFF: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
-/// The wait after the credential was refused: one request a minute.
-const REFUSED_WAIT: Duration = Duration::from_mins(1);
+/// When the endpoint is asked again after a failure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenTiming {
+    /// After it failed, or said that it is too much.
+    pub(crate) backoff: Backoff,
+    /// After it refused the credential.
+    pub(crate) refused: Duration,
+}
+
+impl Default for TokenTiming {
+    fn default() -> Self {
+        let (base, cap) = (Duration::from_millis(500), Duration::from_secs(30));
+        Self { backoff: Backoff { base, cap }, refused: Duration::from_mins(1) }
+    }
+}
+
 /// A lifetime above this is in milliseconds, as IMS answers for older kinds of credentials: a
 /// million seconds are eleven days, and no token lives that long.
 const SECONDS_AT_MOST: u64 = 1_000_000;
@@ -38,6 +50,7 @@ pub struct Token {
     /// Told when the state changes.
     changed: watch::Sender<()>,
     dice: Dice,
+    timing: TokenTiming,
 }
 
 /// What is known.
@@ -132,7 +145,15 @@ impl Token {
             turn: tokio::sync::Mutex::default(),
             changed: watch::Sender::new(()),
             dice: Dice::new(),
+            timing: TokenTiming::default(),
         })
+    }
+
+    /// The same with other waits.
+    #[cfg(test)]
+    pub(crate) fn with_timing(mut self, timing: TokenTiming) -> Self {
+        self.timing = timing;
+        self
     }
 
     /// A token that is still good, fetched if there is none. Whoever asks while one is being
@@ -217,7 +238,7 @@ impl Token {
             }
         }
         let answer = self.client.post(&self.endpoint, &self.headers, self.form.clone()).await;
-        let result = self.note(answer, now);
+        let result = self.note(&answer, now);
         drop(turn);
         self.changed.send_replace(());
         result
@@ -226,12 +247,12 @@ impl Token {
     /// Notes what the endpoint said to a request begun at `asked`.
     fn note(
         &self,
-        answer: Result<Answer, SendError>,
+        answer: &Result<Answer, SendError>,
         asked: Instant,
     ) -> Result<Arc<Bearer>, TokenFault> {
         let now = Instant::now();
         let mut state = self.lock();
-        match read(&answer) {
+        match read(answer) {
             Ok((header, lifetime)) => {
                 if state.trouble.take().is_some() {
                     tracing::info!("token endpoint answers again");
@@ -254,13 +275,13 @@ impl Token {
                 let attempt = before.map_or(0, |trouble| trouble.attempt).saturating_add(1);
                 let floor = answer.as_ref().ok().and_then(|answer| answer.retry_after);
                 let wait = match code.domain() {
-                    Domain::Configuration => REFUSED_WAIT,
-                    _ => BACKOFF.delay(attempt, floor, self.dice.roll()),
+                    Domain::Configuration => self.timing.refused,
+                    _ => self.timing.backoff.delay(attempt, floor, self.dice.roll()),
                 };
                 let trouble = Trouble { code, attempt, retry: now + wait };
                 state.trouble = Some(trouble);
                 if before.is_none_or(|before| before.code != code) {
-                    report(code, &answer);
+                    report(code, answer);
                 }
                 Err(trouble.fault(now))
             }

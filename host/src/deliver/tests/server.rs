@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::super::envelope::tests::{aep, destination};
 use super::super::gate::Timing;
 use super::super::{Destination, Message, Verdict};
-use crate::http::{Backoff, Client, Token};
+use crate::http::{Backoff, Client, Token, TokenTiming};
 use crate::record::Operation;
 
 /// A request as the server saw it.
@@ -21,8 +21,6 @@ pub(super) struct Request {
     pub path: String,
     /// The head, lower case.
     pub head: String,
-    /// The body as text.
-    pub body: String,
     /// The ids of its messages.
     pub ids: Vec<String>,
 }
@@ -69,8 +67,16 @@ impl Server {
     pub(super) async fn start(
         script: impl Fn(usize, &Request) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        Self::start_at("127.0.0.1:0", script).await
+    }
+
+    /// The same at this address.
+    pub(super) async fn start_at(
+        address: &str,
+        script: impl Fn(usize, &Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let bound = listener.local_addr().unwrap().to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let script: Arc<Script> = Arc::new(script);
         let mut tasks = JoinSet::new();
@@ -81,7 +87,7 @@ impl Server {
                 connections.spawn(serve(stream, Arc::clone(&shared), Arc::clone(&script)));
             }
         });
-        Self { address, seen, _tasks: tasks }
+        Self { address: bound, seen, _tasks: tasks }
     }
 
     /// The requests so far.
@@ -119,16 +125,18 @@ impl Server {
             "token_url: {}\nclient_id: me\nclient_secret: geheim\nscopes: [a, b]",
             self.url("/token")
         ));
-        Arc::new(Token::new(&auth.unwrap(), client()).unwrap())
+        let timing = TokenTiming { backoff: SHORT, refused: Duration::from_millis(30) };
+        Arc::new(Token::new(&auth.unwrap(), client()).unwrap().with_timing(timing))
     }
 }
 
 /// Waits short enough for a test, in the proportions of the real ones.
-const TIMING: Timing = Timing {
+pub(super) const TIMING: Timing = Timing {
     infrastructure: SHORT,
     quota: SHORT,
     auth: SHORT,
     one_event: SHORT,
+    own: SHORT,
     configuration: Duration::from_millis(30),
 };
 const SHORT: Backoff = Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(20) };
@@ -228,5 +236,5 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
     let id = |message: &Value| message["header"]["msgId"].as_str().map(str::to_owned);
     let ids = parsed["messages"].as_array().into_iter().flatten().filter_map(id).collect();
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    Some(Request { path, head: head.to_lowercase(), body, ids })
+    Some(Request { path, head: head.to_lowercase(), ids })
 }
