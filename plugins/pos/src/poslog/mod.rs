@@ -58,7 +58,12 @@ pub(crate) fn events(root: &Node, context: &Context) -> Result<Vec<Event>, Stop>
             Meaning::Nothing(what) => *nothing.entry(what).or_default() += 1,
             Meaning::Sale(retail) => {
                 let receipt = receipt::read(transaction, retail, context, path)?;
-                events.extend(sale::events(&receipt)?);
+                let of_receipt = sale::events(&receipt)?;
+                if of_receipt.is_empty() {
+                    transaction.leave_out();
+                    *nothing.entry("transaction without goods").or_default() += 1;
+                }
+                events.extend(of_receipt);
             }
             Meaning::Cancellation(retail, voided) => {
                 let receipt = receipt::read(transaction, retail, context, path)?;

@@ -109,6 +109,10 @@ pub(crate) fn flows<'n>(receipt: &Receipt<'n>, returns_only: bool) -> Result<Vec
     for change in changes {
         take_off(&mut flows, change, &receipt.path)?;
     }
+    // What was handed back as a whole was not paid.
+    for flow in flows.iter().filter(|flow| flow.amount.is_zero()) {
+        flow.tender.map(Node::leave_out);
+    }
     flows.retain(|flow| !flow.amount.is_zero());
     Ok(flows)
 }

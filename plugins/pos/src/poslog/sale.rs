@@ -39,11 +39,15 @@ struct Amounts {
     inclusive: bool,
 }
 
-/// The events of a completed receipt: the sale, and what was taken back.
+/// The events of a completed receipt: the sale, and what was taken back. None where no goods and no
+/// money changed hands.
 pub(crate) fn events(receipt: &Receipt<'_>) -> Result<Vec<Event>, Stop> {
     let parts = Parts::read(receipt)?;
     let sells = parts.lines.iter().any(|line| !line.returned);
     let returns = parts.lines.iter().any(|line| line.returned);
+    if parts.lines.is_empty() && parts.flows.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut sold = Vec::new();
     let mut taken_back = Vec::new();
     for line in &parts.lines {

@@ -4,7 +4,7 @@ use xylem_kit::Event;
 use xylem_mapping::{Decimal, Entity, document::Node};
 
 use super::{below, customer, gateway, place, refund, required};
-use crate::context::{Context, Ids, Stop, decimal, key_part, minus, sum};
+use crate::context::{Context, Ids, Stop, decimal, key_part, minus, peek_decimal, sum};
 
 /// The events of an order.
 pub(super) fn events(order: &Node, context: &Context, path: &str) -> Result<Vec<Event>, Stop> {
@@ -96,6 +96,7 @@ fn purchase(order: &Node, context: &Context, path: &str) -> Result<Event, Stop> 
     event.set("commerce.order.lastUpdatedDate", moment(order, "updated_at", context, path)?);
     event.set("commerce.order.currencyCode", currency.clone());
     event.set("commerce.cart.cartID", order.text_at("cart_token"));
+    event.set("commerce.order.purchaseOrderNumber", order.text_at("po_number"));
     let money = Money::read(order, path)?;
     let items = items(order, context, &currency, path)?;
     money.write(&mut event, &items, context, path)?;
@@ -106,8 +107,13 @@ fn purchase(order: &Node, context: &Context, path: &str) -> Result<Event, Stop> 
         entry.set("id", code.text_at("code"));
         event.push("loyalty.couponRedemption", entry);
     }
-    if context.has_tenant() && order.is_at("taxes_included", "true") {
-        event.set("_tenant.pos.pricesIncludeTax", true);
+    if context.has_tenant() {
+        if order.is_at("taxes_included", "true") {
+            event.set("_tenant.pos.pricesIncludeTax", true);
+        }
+        if !money.tip.is_zero() {
+            event.set("_tenant.pos.tip", decimal(order.child("total_tip_received"), path)?);
+        }
     }
     for (item, _, _) in items {
         event.push("productListItems", item);
@@ -236,6 +242,8 @@ struct Money {
     discounts: Decimal,
     /// Shipping.
     shipping: Decimal,
+    /// A tip.
+    tip: Decimal,
     /// Whether the tax is part of the prices.
     inclusive: bool,
 }
@@ -260,6 +268,11 @@ impl Money {
             tax: read("total_tax")?.unwrap_or(Decimal::ZERO),
             discounts: read("total_discounts")?.unwrap_or(Decimal::ZERO),
             shipping: sum(shipping, path)?,
+            tip: peek_decimal(
+                order.child("total_tip_received"),
+                &below(path, "total_tip_received"),
+            )?
+            .unwrap_or(Decimal::ZERO),
             inclusive: order.peek_at("taxes_included") == Some("true"),
         })
     }
@@ -282,9 +295,9 @@ impl Money {
         }
         let tax = if self.inclusive { Decimal::ZERO } else { self.tax };
         let goods = sum(items.iter().map(|(_, total, _)| *total), path)?;
-        let expected = sum([goods, discount.negated(), tax, self.shipping], path)?;
+        let expected = sum([goods, discount.negated(), tax, self.shipping, self.tip], path)?;
         if expected != self.total {
-            let what = "lines, discounts, taxes and shipping do not add up to `total_price`";
+            let what = "lines, discounts, taxes, shipping and tip do not add up to `total_price`";
             context.mismatch(what, &below(path, "total_price"))?;
         }
         Ok(())
