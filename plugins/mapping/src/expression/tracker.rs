@@ -1,0 +1,355 @@
+//! Follows an expression through the document without running it: which places it reads, and which
+//! places its answers come from.
+//!
+//! It errs to one side: an expression that builds new objects or calls what this module does not
+//! know counts as reading everything it was given.
+
+use jaq_core::load::lex::StrPart;
+use jaq_core::load::parse::{BinaryOp, Pattern, Term};
+use jaq_core::path;
+
+use super::direct::text_of;
+use super::usage::{Place, PlaceStep, Usage};
+
+/// The most places that one expression is followed to.
+const MAX_PLACES: usize = 64;
+
+/// Follows one expression through the document.
+pub(crate) struct Tracker<'t> {
+    /// Where reading is noted.
+    usage: &'t mut Usage,
+    /// What `.` stands for at the beginning.
+    this: &'t [Place],
+    /// What `$item` stands for.
+    item: &'t [Place],
+    /// On whose behalf it is read.
+    events: u64,
+    /// What the expression's own variables stand for.
+    variables: Vec<(String, Vec<Place>)>,
+    /// Whether it names `$record`.
+    record: bool,
+}
+
+impl<'t> Tracker<'t> {
+    /// A tracker at some places.
+    pub(crate) fn new(
+        usage: &'t mut Usage,
+        this: &'t [Place],
+        item: &'t [Place],
+        events: u64,
+    ) -> Tracker<'t> {
+        Tracker { usage, this, item, events, variables: Vec::new(), record: false }
+    }
+
+    /// The places that the answers of an expression come from; what it reads on the way is marked.
+    pub(crate) fn run(&mut self, term: &Term<&str>) -> Vec<Place> {
+        self.follow(term, self.this)
+    }
+
+    /// Whether the expression names `$record`.
+    pub(crate) fn uses_record(&self) -> bool {
+        self.record
+    }
+
+    /// Marks what a term answers as read.
+    fn read(&mut self, term: &Term<&str>, input: &[Place]) {
+        let places = self.follow(term, input);
+        self.usage.mark(&places, self.events);
+    }
+
+    /// The places that a term's answers come from, its input coming from `input`.
+    fn follow(&mut self, term: &Term<&str>, input: &[Place]) -> Vec<Place> {
+        let places = match term {
+            Term::Id => input.to_vec(),
+            Term::Var(name) => self.variable(name),
+            Term::Path(head, path::Path(parts)) => {
+                let start = self.follow(head, input);
+                self.steps(start, parts, input)
+            }
+            Term::BinOp(left, op, right) => self.operation(left, op, right, input),
+            Term::IfThenElse(branches, otherwise) => {
+                self.choice(branches, otherwise.as_deref(), input)
+            }
+            Term::TryCatch(inner, catch) => {
+                if let Some(catch) = catch {
+                    self.read(catch, &[]);
+                }
+                self.follow(inner, input)
+            }
+            Term::Arr(Some(inner)) => wrap(self.follow(inner, input)),
+            Term::Label(_, inner) => self.follow(inner, input),
+            Term::Call(name, arguments) => self.call(name, arguments, input),
+            Term::Num(_) | Term::Arr(None) | Term::Break(_) => Vec::new(),
+            Term::Str(_, parts) => {
+                for part in parts {
+                    if let StrPart::Term(inner) = part {
+                        self.read(inner, input);
+                    }
+                }
+                Vec::new()
+            }
+            Term::Obj(entries) => {
+                for (key, value) in entries {
+                    self.entry(key, value.as_ref(), input);
+                }
+                Vec::new()
+            }
+            Term::Neg(inner) => {
+                self.read(inner, input);
+                Vec::new()
+            }
+            Term::Fold(_, source, pattern, arguments) => {
+                self.fold(source, pattern, arguments, input);
+                Vec::new()
+            }
+            Term::Recurse | Term::Def(..) => self.everything(input),
+        };
+        if places.len() > MAX_PLACES { self.everything(&places) } else { places }
+    }
+
+    /// The places behind `if`: those of its branches.
+    fn choice(
+        &mut self,
+        branches: &[(Term<&str>, Term<&str>)],
+        otherwise: Option<&Term<&str>>,
+        input: &[Place],
+    ) -> Vec<Place> {
+        let mut places = Vec::new();
+        for (condition, then) in branches {
+            self.read(condition, input);
+            places.extend(self.follow(then, input));
+        }
+        match otherwise {
+            Some(otherwise) => places.extend(self.follow(otherwise, input)),
+            None => places.extend_from_slice(input),
+        }
+        places
+    }
+
+    /// Reads what `reduce` and `foreach` read. Behind the first argument `.` is what they have
+    /// gathered so far.
+    fn fold(
+        &mut self,
+        source: &Term<&str>,
+        pattern: &Pattern<&str>,
+        arguments: &[Term<&str>],
+        input: &[Place],
+    ) {
+        let places = self.follow(source, input);
+        let Some((first, rest)) = arguments.split_first() else { return };
+        let gathered = self.follow(first, input);
+        self.usage.mark(&gathered, self.events);
+        self.bound(pattern, places, |tracker| {
+            for argument in rest {
+                tracker.read(argument, &gathered);
+            }
+        });
+    }
+
+    /// An entry of an object that an expression builds: `{a: .b}`, `{a}`, `{$x}`.
+    fn entry(&mut self, key: &Term<&str>, value: Option<&Term<&str>>, input: &[Place]) {
+        match (text_of(key), value) {
+            (_, Some(value)) => {
+                self.read(key, input);
+                self.read(value, input);
+            }
+            (Some(name), None) => {
+                let step = PlaceStep::Member(name);
+                let places: Vec<Place> =
+                    input.iter().map(|place| place.clone().then(step.clone())).collect();
+                self.usage.mark(&places, self.events);
+            }
+            (None, None) => self.read(key, input),
+        }
+    }
+
+    /// Marks places as read; nothing comes out of them that could be followed.
+    fn everything(&mut self, places: &[Place]) -> Vec<Place> {
+        self.usage.mark(places, self.events);
+        Vec::new()
+    }
+
+    /// The places that a variable stands for.
+    fn variable(&mut self, name: &str) -> Vec<Place> {
+        if let Some((_, places)) = self.variables.iter().rev().find(|(known, _)| known == name) {
+            return places.clone();
+        }
+        match name {
+            "$document" => vec![Place::document()],
+            "$item" => self.item.to_vec(),
+            _ => {
+                self.record |= name == "$record";
+                Vec::new()
+            }
+        }
+    }
+
+    /// The places that the parts of a path lead to.
+    fn steps(
+        &mut self,
+        mut places: Vec<Place>,
+        parts: &[(path::Part<Term<&str>>, path::Opt)],
+        input: &[Place],
+    ) -> Vec<Place> {
+        for (part, _) in parts {
+            let step = match part {
+                path::Part::Index(index) => text_of(index).map_or_else(
+                    || {
+                        self.read(index, input);
+                        PlaceStep::Any
+                    },
+                    PlaceStep::Member,
+                ),
+                path::Part::Range(None, None) => PlaceStep::Any,
+                path::Part::Range(from, to) => {
+                    from.iter().chain(to).for_each(|bound| self.read(bound, input));
+                    // A slice is a list still, or a piece of a text.
+                    continue;
+                }
+            };
+            places = places.into_iter().map(|place| place.then(step.clone())).collect();
+        }
+        places
+    }
+
+    /// The places behind a binary operation.
+    fn operation(
+        &mut self,
+        left: &Term<&str>,
+        op: &BinaryOp<&str>,
+        right: &Term<&str>,
+        input: &[Place],
+    ) -> Vec<Place> {
+        match op {
+            BinaryOp::Pipe(None) => {
+                let places = self.follow(left, input);
+                self.follow(right, &places)
+            }
+            BinaryOp::Pipe(Some(pattern)) => {
+                let places = self.follow(left, input);
+                self.bound(pattern, places, |tracker| tracker.follow(right, input))
+            }
+            BinaryOp::Comma | BinaryOp::Alt => {
+                let mut places = self.follow(left, input);
+                for place in self.follow(right, input) {
+                    if !places.contains(&place) {
+                        places.push(place);
+                    }
+                }
+                places
+            }
+            BinaryOp::Or | BinaryOp::And | BinaryOp::Math(_) | BinaryOp::Cmp(_) => {
+                self.read(left, input);
+                self.read(right, input);
+                Vec::new()
+            }
+            BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => {
+                self.read(right, input);
+                self.everything(input)
+            }
+        }
+    }
+
+    /// Runs `body` with the variables of a pattern bound.
+    fn bound<T>(
+        &mut self,
+        pattern: &Pattern<&str>,
+        places: Vec<Place>,
+        body: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let before = self.variables.len();
+        if let Pattern::Var(name) = pattern {
+            self.variables.push(((*name).to_owned(), places));
+        } else {
+            self.everything(&places);
+            bind_nothing(pattern, &mut self.variables);
+        }
+        let result = body(self);
+        self.variables.truncate(before);
+        result
+    }
+
+    /// The places behind a call.
+    fn call(&mut self, name: &str, arguments: &[Term<&str>], input: &[Place]) -> Vec<Place> {
+        let items =
+            || input.iter().map(|place| place.clone().then(PlaceStep::Any)).collect::<Vec<_>>();
+        match (name, arguments) {
+            ("empty" | "true" | "false" | "null" | "input_line_number", []) => Vec::new(),
+            (
+                "values" | "strings" | "numbers" | "booleans" | "arrays" | "objects" | "scalars"
+                | "reverse",
+                [],
+            ) => input.to_vec(),
+            ("first" | "last", []) => items(),
+            ("first" | "last", [inner]) => self.follow(inner, input),
+            ("limit" | "skip" | "nth", [count, inner]) => {
+                self.read(count, input);
+                self.follow(inner, input)
+            }
+            ("select", [condition]) => {
+                self.read(condition, input);
+                input.to_vec()
+            }
+            ("map", [inner]) => wrap(self.follow(inner, &items())),
+            ("sort_by" | "unique_by", [key]) => {
+                self.read(key, &items());
+                input.to_vec()
+            }
+            ("min_by" | "max_by", [key]) => {
+                let items = items();
+                self.read(key, &items);
+                items
+            }
+            ("any" | "all", [condition]) => {
+                self.read(condition, &items());
+                Vec::new()
+            }
+            ("any" | "all", [source, condition]) => {
+                let places = self.follow(source, input);
+                self.read(condition, &places);
+                Vec::new()
+            }
+            ("has", [key]) => {
+                if let Some(member) = text_of(key) {
+                    let step = PlaceStep::Member(member);
+                    let places: Vec<Place> =
+                        input.iter().map(|place| place.clone().then(step.clone())).collect();
+                    self.usage.mark(&places, self.events);
+                    return Vec::new();
+                }
+                self.everything(input)
+            }
+            ("error", [message]) => {
+                self.read(message, input);
+                Vec::new()
+            }
+            _ => {
+                for argument in arguments {
+                    self.read(argument, input);
+                }
+                self.everything(input)
+            }
+        }
+    }
+}
+
+/// The same places with a list around them.
+fn wrap(mut places: Vec<Place>) -> Vec<Place> {
+    for place in &mut places {
+        place.wrapped = place.wrapped.saturating_add(1);
+    }
+    places
+}
+
+/// Binds a pattern's variables to no place: what they stand for is marked already.
+fn bind_nothing(pattern: &Pattern<&str>, variables: &mut Vec<(String, Vec<Place>)>) {
+    match pattern {
+        Pattern::Var(name) => variables.push(((*name).to_owned(), Vec::new())),
+        Pattern::Arr(items) => items.iter().for_each(|item| bind_nothing(item, variables)),
+        Pattern::Obj(entries) => {
+            for (_, value) in entries {
+                bind_nothing(value, variables);
+            }
+        }
+    }
+}
