@@ -35,12 +35,14 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// Its media type; none with an empty body.
     pub(crate) media_type: Option<&'static str>,
+    /// Whether the connection ends with it.
+    pub(crate) close: bool,
 }
 
 impl Answer {
     /// A JSON body.
     pub(crate) fn json(status: u16, body: String) -> Self {
-        Self { status, retry_after: None, body, media_type: Some("application/json") }
+        Self { status, retry_after: None, body, media_type: Some("application/json"), close: false }
     }
 
     /// The problem object of the inlets with this text.
@@ -98,6 +100,9 @@ impl IntoResponse for Answer {
         let headers = response.headers_mut();
         if let Some(media_type) = self.media_type {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(Ok(value)) = self.retry_after.map(HeaderValue::try_from) {
             headers.insert(header::RETRY_AFTER, value);

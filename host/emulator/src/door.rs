@@ -283,6 +283,7 @@ fn schema_of<'a>(
     let own = rules.tables.schema_of(dataset);
     match (named, own) {
         (Some(named), Some(own)) if named != own => Err(Refusal::UnknownFormat),
+        (Some(named), _) if !rules.gate.takes_schema(&named) => Err(Refusal::UnknownFormat),
         (Some(named), _) if rules.open || rules.tables.has_schema(&named) => Ok(Some(named)),
         (None, own) if rules.flow.is_some() => Ok(own.map(Cow::Borrowed)),
         _ => Err(Refusal::UnknownFormat),

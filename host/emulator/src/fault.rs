@@ -185,7 +185,14 @@ pub(crate) struct Traits<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     active: AtomicUsize,
-    reports: Mutex<Vec<FaultReport>>,
+    book: Mutex<Book>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    reports: Vec<FaultReport>,
+    /// Places of the active ones: a long run leaves many behind that are not.
+    active: Vec<usize>,
 }
 
 impl Fault {
@@ -272,29 +279,30 @@ impl FaultReport {
 impl Faults {
     /// Adds a fault, active at once.
     pub(crate) fn add(&self, order: Fault) -> FaultId {
-        let mut reports = self.lock();
-        let id = FaultId(reports.len() as u64 + 1);
+        let mut book = self.lock();
+        let id = FaultId(book.reports.len() as u64 + 1);
         let active = order.times != Some(0);
-        reports.push(FaultReport { id, order, occasions: 0, took_effect: 0, active });
-        self.recount(&reports);
+        book.reports.push(FaultReport { id, order, occasions: 0, took_effect: 0, active });
+        self.recount(&mut book);
         id
     }
 
     /// Ends a fault, or all; says how many ended.
     pub(crate) fn clear(&self, id: Option<FaultId>) -> usize {
-        let mut reports = self.lock();
-        let chosen = reports
+        let mut book = self.lock();
+        let chosen = book
+            .reports
             .iter_mut()
             .filter(|report| report.active && id.is_none_or(|id| id == report.id))
             .map(|report| report.active = false)
             .count();
-        self.recount(&reports);
+        self.recount(&mut book);
         chosen
     }
 
     /// All faults ever ordered.
     pub(crate) fn reports(&self) -> Vec<FaultReport> {
-        self.lock().clone()
+        self.lock().reports.clone()
     }
 
     /// The first active fault of this place for which `choose` finds something takes effect, if it
@@ -304,35 +312,40 @@ impl Faults {
         place: Place<'_>,
         choose: impl Fn(&Kind) -> Option<R>,
     ) -> Option<R> {
-        if self.active.load(Ordering::Acquire) == 0 {
+        if !self.any() {
             return None;
         }
-        let mut reports = self.lock();
-        let mut taken = None;
-        for report in reports.iter_mut().filter(|report| report.active && report.order.is_at(place))
-        {
+        let mut guard = self.lock();
+        let book = &mut *guard;
+        for index in &book.active {
+            let Some(report) = book.reports.get_mut(*index) else { continue };
+            if !report.order.is_at(place) {
+                continue;
+            }
             let Some(found) = choose(&report.order.fault) else { continue };
             if report.strike() {
-                taken = Some(found);
-                break;
+                if !report.active {
+                    self.recount(book);
+                }
+                return Some(found);
             }
         }
-        self.recount(&reports);
-        taken
+        None
     }
 
-    /// Whether messages need to be looked at one by one.
+    /// Whether any fault is active.
     pub(crate) fn any(&self) -> bool {
         self.active.load(Ordering::Acquire) > 0
     }
 
-    fn recount(&self, reports: &[FaultReport]) {
-        let active = reports.iter().filter(|report| report.active).count();
-        self.active.store(active, Ordering::Release);
+    fn recount(&self, book: &mut Book) {
+        let active = book.reports.iter().enumerate().filter(|(_, report)| report.active);
+        book.active = active.map(|(index, _)| index).collect();
+        self.active.store(book.active.len(), Ordering::Release);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<FaultReport>> {
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,7 +12,7 @@ use axum::{
 use crate::{
     answer::Answer,
     fault::{Endpoint, Place},
-    inlet::{after, before},
+    spoil::{after, before},
     state::Shared,
     token::{self, Path},
     wire::Wire,

@@ -50,6 +50,7 @@ pub(crate) struct Gate {
     pub(crate) sync_validation: bool,
     /// Whether the asynchronous validator runs.
     pub(crate) validate: bool,
+    schemas: Vec<String>,
     datasets: Vec<String>,
     flows: Vec<String>,
 }
@@ -101,6 +102,7 @@ impl Known {
             source: inlet.source.clone().unwrap_or_else(|| inlet.name.clone()),
             sync_validation: !inlet.no_sync_validation,
             validate: inlet.validate.unwrap_or(self.validate),
+            schemas: inlet.schemas.clone(),
             datasets: inlet.datasets.clone(),
             flows: inlet.flows.clone(),
         });
@@ -174,6 +176,11 @@ impl Tables {
 }
 
 impl Gate {
+    /// Whether messages may be of this schema.
+    pub(crate) fn takes_schema(&self, id: &str) -> bool {
+        self.schemas.is_empty() || self.schemas.iter().any(|known| known == id)
+    }
+
     /// Whether messages may go to this dataset.
     pub(crate) fn takes_dataset(&self, id: &str) -> bool {
         self.datasets.is_empty() || self.datasets.iter().any(|known| known == id)

@@ -20,7 +20,6 @@
 
 mod admin;
 mod answer;
-mod close;
 mod control;
 mod door;
 mod envelope;
@@ -37,6 +36,7 @@ mod rate;
 mod schema;
 mod server;
 mod settings;
+mod spoil;
 mod state;
 mod token;
 mod wire;

@@ -95,6 +95,9 @@ impl Shared {
         if settings.latency_ms > 0 {
             faults.add(Fault::new(Kind::Latency { ms: settings.latency_ms }));
         }
+        for fault in &settings.faults {
+            faults.add(fault.clone());
+        }
         let live = Live { style: settings.style, failed_shape: settings.failed_shape };
         Ok(Self {
             url,

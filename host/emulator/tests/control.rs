@@ -1,5 +1,10 @@
 //! Views, counts, and the controls over HTTP.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+};
+
 use aep_emulator::{Emulator, Keep, LakeQuery, Settings};
 use serde_json::{Value, json};
 
@@ -128,4 +133,31 @@ fn it_needs_no_runtime_and_frees_its_address() {
     let again: Emulator = start(Settings { listen: address, ..Settings::default() });
     assert_eq!(again.address(), address);
     drop(again);
+}
+
+/// A program that is ended with the test.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.0.kill().and_then(|()| self.0.wait()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_program_says_what_it_serves_and_serves_it() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aep-emulator"));
+    command.args(["--listen", "127.0.0.1:0", "--style", "documented", "--strict"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut program = Program(child);
+    let mut lines = BufReader::new(program.0.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let url =
+        first.strip_prefix("token endpoint").unwrap().trim().strip_suffix("/ims/token/v3").unwrap();
+    let (status, overview) = get(&format!("{url}/_emulator")).await;
+    assert_eq!(
+        (status, &overview["style"], &overview["open"]),
+        (200, &json!("documented"), &json!(false))
+    );
+    assert_eq!(send(&format!("{url}/collection/x"), &plain("m")).await.0, 404, "strict");
 }

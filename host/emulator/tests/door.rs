@@ -265,6 +265,22 @@ async fn a_flow_takes_raw_messages_bare_or_in_an_envelope() {
 }
 
 #[tokio::test]
+async fn an_inlet_may_be_limited_to_schemas_and_datasets() {
+    let limited = |inlet: Inlet| start(Settings::default().with_inlet(inlet));
+    let names = |text: &str| vec![text.to_owned()];
+    let by_schema = limited(Inlet { schemas: names("other"), ..Inlet::named("orders") });
+    let by_dataset = limited(Inlet { datasets: names("other"), ..Inlet::named("orders") });
+    let neither = limited(Inlet {
+        schemas: names(SCHEMA),
+        datasets: names(DATASET),
+        ..Inlet::named("orders")
+    });
+    for (emulator, expected) in [(by_schema, 400), (by_dataset, 400), (neither, 200)] {
+        assert_eq!(send(&emulator.inlet_url("orders"), &plain("m")).await.0, expected);
+    }
+}
+
+#[tokio::test]
 async fn operations_are_for_raw_flows_unless_told_otherwise() {
     let mut update = plain("m");
     update["header"]["operations"] = json!({"data": "merge"});

@@ -180,6 +180,14 @@ async fn the_body_limit_can_be_lowered() {
 }
 
 #[tokio::test]
+async fn faults_of_the_settings_are_active_from_the_start() {
+    let faults = vec![Fault::status(500).times(1)];
+    let emulator = start(Settings { faults, ..Settings::default() });
+    assert_eq!(send(&emulator.batch_url("orders"), &plain_batch(1)).await.0, 500);
+    assert_eq!(send(&emulator.batch_url("orders"), &plain_batch(1)).await.0, 207);
+}
+
+#[tokio::test]
 async fn latency_and_slow_answers_take_their_time() {
     let emulator = start(Settings { latency_ms: 30, ..Settings::default() });
     let url = emulator.batch_url("orders");
@@ -196,4 +204,10 @@ async fn latency_and_slow_answers_take_their_time() {
         "a head and a body of more than 150 bytes, one by one"
     );
     assert_eq!(emulator.control().took_effect(slow), 1);
+    let response = post(&url, &plain_batch(1)).send().await.unwrap();
+    assert_eq!(
+        response.headers().get("connection"),
+        None,
+        "only a slow answer ends its connection"
+    );
 }

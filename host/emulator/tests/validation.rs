@@ -435,3 +435,37 @@ fn a_schema_that_cannot_be_used_is_named_at_the_start() {
     let error = aep_emulator::Emulator::start(wrong).unwrap_err().to_string();
     assert!(error.contains("broken"), "{error}");
 }
+
+/// The composed bundles of the whole of XDM with the examples of its repository, where they are.
+#[test]
+fn xdm_bundles_take_the_examples_that_they_take_elsewhere() {
+    #[expect(clippy::disallowed_methods, reason = "only a test is told where the documents are")]
+    let Ok(samples) = std::env::var("XYLEM_SAMPLES") else {
+        let skipped = b"skipped: XYLEM_SAMPLES is not set\n";
+        std::io::Write::write_all(&mut std::io::stderr(), skipped).unwrap();
+        return;
+    };
+    let folder = std::path::Path::new(&samples).join("xdm-bundles");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let compile =
+        |name: String| CompiledSchema::new(&serde_json::from_str(&read(&name)).unwrap()).unwrap();
+    let mut compared = 0;
+    for bundle in ["experienceevent", "profile"] {
+        let forms = [".schema.json", "-closed.schema.json", ".xed-full.json"];
+        let schemas = forms.map(|form| compile(format!("{bundle}{form}")));
+        for line in read("examples.jsonl").lines() {
+            let example: Value = serde_json::from_str(line).unwrap();
+            if example["bundle"] != bundle {
+                continue;
+            }
+            let [open, closed, full] =
+                [0, 1, 2].map(|form: usize| schemas[form].check_partial(&example["doc"]));
+            let expected = example["closed_without_required"].as_bool().unwrap();
+            assert_eq!(closed.is_empty(), expected, "{}: {closed:?}", example["source"]);
+            assert_eq!(open, closed, "closed here is closed elsewhere: {}", example["source"]);
+            assert_eq!(full, closed, "written out or not: {}", example["source"]);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 62);
+}

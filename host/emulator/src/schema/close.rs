@@ -4,22 +4,22 @@
 use serde_json::{Map, Value};
 
 /// Keywords whose value is a map from name to schema.
-const MAPS: [&str; 5] =
+pub(super) const MAPS: [&str; 5] =
     ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
 /// Keywords whose value is a schema, or a list of them.
-const SCHEMAS: [&str; 7] =
+pub(super) const SCHEMAS: [&str; 7] =
     ["items", "prefixItems", "additionalItems", "additionalProperties", "contains", "then", "else"];
 /// Keywords that combine schemas for the same value.
-const COMBINERS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
+pub(super) const COMBINERS: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 
 /// Closes every schema that lists properties and is silent on others. The error says what cannot
 /// be closed.
-pub(crate) fn close(schema: &mut Value) -> Result<(), String> {
+pub(super) fn close(schema: &mut Value) -> Result<(), String> {
     walk(schema, false)
 }
 
 /// Takes `required` out of every schema.
-pub(crate) fn without_required(schema: &mut Value) {
+pub(super) fn without_required(schema: &mut Value) {
     each_child(schema, &mut |child| {
         without_required(child);
         Ok(())
@@ -76,15 +76,25 @@ fn each_child(
     schema: &mut Value,
     call: &mut impl FnMut(&mut Value) -> Result<(), String>,
 ) -> Result<(), String> {
+    each(schema, &MAPS, &SCHEMAS, call)
+}
+
+/// Calls for every schema under these keywords: maps of schemas; schemas, or lists of them.
+pub(super) fn each(
+    schema: &mut Value,
+    maps: &[&str],
+    schemas: &[&str],
+    call: &mut impl FnMut(&mut Value) -> Result<(), String>,
+) -> Result<(), String> {
     let Value::Object(fields) = schema else { return Ok(()) };
-    for map in MAPS {
-        let children = fields.get_mut(map).and_then(Value::as_object_mut);
+    for map in maps {
+        let children = fields.get_mut(*map).and_then(Value::as_object_mut);
         for child in children.into_iter().flat_map(Map::values_mut) {
             call(child)?;
         }
     }
-    for keyword in SCHEMAS {
-        match fields.get_mut(keyword) {
+    for keyword in schemas {
+        match fields.get_mut(*keyword) {
             Some(Value::Array(children)) => children.iter_mut().try_for_each(&mut *call)?,
             Some(child) => call(child)?,
             None => {}
