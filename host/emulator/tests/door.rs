@@ -352,3 +352,16 @@ fn settings_are_strict_and_secrets_are_not_shown() {
     let error = Settings::from_file(&file).unwrap_err().to_string();
     assert!(error.contains("opne"), "{error}");
 }
+
+#[test]
+fn the_readmes_configuration_is_one() {
+    let readme = include_str!("../README.md");
+    let yaml = readme.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("emulator.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    std::fs::write(folder.path().join("orders.schema.json"), r#"{"type": "object"}"#).unwrap();
+    let emulator = start(Settings::from_file(&file).unwrap());
+    assert_eq!(emulator.control().faults().len(), 1);
+    assert_eq!(emulator.inlet_url("crm").rsplit('/').next().unwrap().len(), 64);
+}
