@@ -33,7 +33,8 @@ pub(crate) fn events(root: &Node, context: &Context) -> Result<Vec<Event>, Stop>
     let Some(kind) = Kind::named(entity) else {
         root.leave_out();
         return Err(Stop::Filter(format!(
-            "a change of `{entity}`: accounts, contacts, leads and opportunities are mapped"
+            "a change of `{}`: accounts, contacts, leads and opportunities are mapped",
+            word(entity)
         )));
     };
     if change == Change::Delete && !kind.is_person() && !context.has_tenant() {
@@ -70,15 +71,17 @@ pub(crate) fn events(root: &Node, context: &Context) -> Result<Vec<Event>, Stop>
 
 /// What happened. A gap says only that something did.
 fn change(header: &Node, entity: &str) -> Result<Change, Stop> {
-    let word = header.text_at("changeType").ok_or_else(|| missing("changeType"))?;
-    Ok(match word {
+    let kind = header.text_at("changeType").ok_or_else(|| missing("changeType"))?;
+    Ok(match kind {
         "CREATE" => Change::Create,
         "UPDATE" => Change::Update,
         "DELETE" => Change::Delete,
         "UNDELETE" => Change::Undelete,
         gap if gap.starts_with("GAP_") => {
             return Err(Stop::Filter(format!(
-                "{gap}: Salesforce says that a record of `{entity}` changed and not what; read it again"
+                "{}: Salesforce says that a record of `{}` changed and not what; read it again",
+                word(gap),
+                word(entity)
             )));
         }
         _ => {
@@ -140,6 +143,13 @@ fn nulled<'n>(profile: &mut Profile<'n>, header: &'n Node, kind: Kind, context: 
             _ => {}
         }
     }
+}
+
+/// A name out of the document, if it is one: what is said reaches logs.
+fn word(text: &str) -> &str {
+    let is =
+        text.len() <= 80 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is { text } else { "…" }
 }
 
 /// A part of the header is not there.

@@ -123,6 +123,7 @@ impl Crm {
     fn settle(&self, document: &Node) -> Result<Vec<Event>, Stop> {
         let events = self.map(document)?;
         let lost = self.conserve.settle(document).map_err(|lost| {
+            let lost = places(document, lost);
             let message = format!(
                 "the mapping has no place for `{}`; set `tenant` to keep such fields, or \
                  `unmapped: warn` to send the event without",
@@ -130,12 +131,27 @@ impl Crm {
             );
             Stop::reject("unmapped-field", message, lost.first().cloned().unwrap_or_default())
         })?;
-        for path in lost {
+        for path in places(document, lost) {
             let line = format!("the mapping has no place for the field `{path}`: it is not sent");
             xylem_kit::log(Level::Warn, &line);
         }
         Ok(events)
     }
+}
+
+// Invariant 10: no content of a record reaches the log.
+/// What is said of lost fields: their paths; of rows the numbers of the columns, since the first row
+/// of a document whose header is missing holds values.
+fn places(document: &Node, lost: Vec<String>) -> Vec<String> {
+    if document.name() != source::ROWS {
+        return lost;
+    }
+    let columns = document.children().first().map(Node::children).unwrap_or_default();
+    let number = |path: &String| {
+        let name = path.strip_prefix("[].").unwrap_or(path);
+        columns.iter().position(|column| column.name() == name)
+    };
+    lost.iter().map(|path| format!("column {}", number(path).map_or(0, |at| at + 1))).collect()
 }
 
 impl Context {

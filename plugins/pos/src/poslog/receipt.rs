@@ -65,6 +65,7 @@ impl<'n> Receipt<'n> {
     pub(crate) fn event(&self, part: &str, event_type: &'static str) -> (Entity<'n>, bool) {
         let context = self.context;
         let mut event = context.entity();
+        // Invariant 9: the id is made of the receipt's own key, so that a repeat has the same.
         event.set("_id", format!("poslog~{}~{part}", self.key));
         event.set("timestamp", self.time.to_string());
         event.set("eventType", event_type);
