@@ -13,6 +13,7 @@ use crate::fault::{Code, Fault};
 use crate::kafka::{Letter, Producer};
 use crate::record::Header;
 use crate::settle::{Debt, Settlement};
+use crate::stop;
 use crate::telemetry::Faults;
 
 /// The most bytes of a message or backtrace in a header.
@@ -106,6 +107,7 @@ impl Letter for DeadLetter {
     }
 
     fn written(self: Box<Self>) {
+        stop::point("dead-lettered");
         // Invariant 2: the topic has acknowledged it.
         self.debt.settle(Settlement::DeadLettered);
     }

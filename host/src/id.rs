@@ -43,6 +43,11 @@ impl Ids {
         Self { prefix }
     }
 
+    /// What every id of this topic and pipeline begins with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The id of the event at `index` among the final events of the record at `place`.
     // Invariant 9: made of nothing but what a repeated record brings again.
     pub fn id(&self, place: Place, index: usize) -> String {

@@ -36,9 +36,9 @@ use crate::generation::Generation;
 use crate::http::{Client, Token};
 use crate::id::Ids;
 use crate::kafka::{Consumer, KafkaError, Producer};
-use crate::plugin::{CallLimits, Hooks, Level, Line, Loader, Phase, Sink};
-use crate::settle::Budget;
-use crate::telemetry::{Faults, Metrics, PluginDigest};
+use crate::plugin::{CallLimits, Hooks, Level, Line, Loader, Phase, Sink, WORKER_STACK_BYTES};
+use crate::settle::{Budget, Settlement};
+use crate::telemetry::{Faults, Metrics, PluginDigest, SettlementLabels};
 use crate::transform::{Ready, Shared, Workers};
 
 /// How often the cluster is asked for its id while no broker answers.
@@ -55,6 +55,7 @@ pub struct App {
     /// Released in parts; `/readyz` shows it.
     ready: Latch,
     admin: Admin,
+    metrics: Metrics,
     stop: Arc<AtomicBool>,
     /// The end of the grace period, once there is one.
     deadline: Arc<RwLock<Option<Instant>>>,
@@ -131,7 +132,7 @@ impl App {
             budget,
             partitions: assigned.count(),
             limits: CallLimits::from(&config.limits),
-            metrics,
+            metrics: metrics.clone(),
             sink,
             stop: Arc::default(),
         });
@@ -145,6 +146,7 @@ impl App {
             token,
             ready: latch,
             admin,
+            metrics,
             stop: Arc::default(),
             deadline: Arc::default(),
             poller: None,
@@ -171,6 +173,19 @@ impl App {
     /// The runtime, for what waits beside the data path.
     pub fn runtime(&self) -> &tokio::runtime::Runtime {
         &self.runtime
+    }
+
+    /// How many records of a pipeline were settled in one way.
+    pub fn settled_as(&self, pipeline: &Arc<str>, how: Settlement) -> u64 {
+        let labels = SettlementLabels { pipeline: Arc::clone(pipeline), settlement: how.as_str() };
+        self.metrics.records_settled.get_or_create(&labels).get()
+    }
+
+    /// How many records were settled.
+    pub fn settled(&self) -> u64 {
+        let ways = [Settlement::Delivered, Settlement::Filtered, Settlement::DeadLettered];
+        let pipelines = self.generation.pipelines.keys();
+        pipelines.flat_map(|name| ways.map(|how| self.settled_as(name, how))).sum()
     }
 
     /// Whether the poller still runs; it ends by itself only when the Kafka client cannot go on.
@@ -292,7 +307,15 @@ fn live_generation(
     sink: &Sink,
 ) -> Result<Arc<Generation>, StartError> {
     let generation = Generation::build(loaded, loader).map_err(StartError::Configuration)?;
-    generation.start(loaded, &Hooks::new(Arc::clone(sink))).map_err(StartError::Configuration)?;
+    let hooks = Hooks::new(Arc::clone(sink));
+    // A guest needs a worker's stack, and this thread's may be smaller.
+    let started = std::thread::scope(|scope| {
+        let thread =
+            std::thread::Builder::new().name("start".into()).stack_size(WORKER_STACK_BYTES);
+        let start = thread.spawn_scoped(scope, || generation.start(loaded, &hooks))?;
+        start.join().map_err(|_| std::io::Error::other("the thread that starts plugins panicked"))
+    })?;
+    started.map_err(StartError::Configuration)?;
     Ok(Arc::new(generation))
 }
 

@@ -36,6 +36,17 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// A configuration that the program put together itself; its paths are absolute.
+    pub fn assembled(config: Config) -> Self {
+        Self {
+            config,
+            base_dir: PathBuf::new(),
+            warnings: Vec::new(),
+            referenced: BTreeSet::new(),
+            source: Source::unreadable(PathBuf::from("(assembled)"), String::new()),
+        }
+    }
+
     /// A path of the configuration, from its folder.
     pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
         self.base_dir.join(path)

@@ -1,15 +1,18 @@
 //! Kafka: the only user of rdkafka.
 //!
 //! [`Consumer`] is one `BaseConsumer`, polled by one thread; [`Producer`] writes dead letters;
-//! [`MockCluster`] is librdkafka's in-process cluster for the demo and quick tests.
+//! [`MockCluster`] is librdkafka's in-process cluster for the demo and quick tests, [`Peer`] an
+//! ordinary client for them.
 
 mod consumer;
 mod mock;
+mod peer;
 mod producer;
 mod settings;
 
 pub use consumer::{Assignments, Consumer, Fetched};
 pub use mock::MockCluster;
+pub use peer::Peer;
 pub use producer::{Letter, Producer};
 pub use settings::OWN_PROPERTIES;
 
