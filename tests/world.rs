@@ -59,7 +59,6 @@ impl World {
   session_timeout_ms: 6000
 aep:
   organisation: {ORGANISATION}
-  tenant: _acme
 plugins:
   {plugin}:
     component: {component}
