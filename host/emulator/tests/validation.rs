@@ -315,12 +315,18 @@ async fn synchronous_validation_is_for_single_messages_and_some_regions() {
         send(&format!("{}?syncValidation=true", emulator.inlet_url("paris")), &bad).await;
     assert_eq!(status, 501);
     let url = format!("{}?synchronousValidation=true", emulator.inlet_url("orders"));
-    let mut statuses = Vec::new();
-    for _ in 0..70 {
-        statuses.push(send(&url, &plain("m")).await.0);
+    // The allowance fills up by one a second, so a slow machine gets more than 60 through.
+    let mut passed = 0;
+    while send(&url, &plain("m")).await.0 == 200 {
+        passed += 1;
+        assert!(passed < 1_000, "no end to it");
     }
-    assert_eq!(statuses[..60], [200; 60]);
-    assert!(statuses[60..].contains(&429), "more than 60 a minute");
+    assert!(passed >= 60, "{passed}");
+    assert_eq!(
+        send(&emulator.inlet_url("orders"), &plain("m")).await.0,
+        200,
+        "without it there is no limit"
+    );
 }
 
 #[tokio::test]
