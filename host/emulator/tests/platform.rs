@@ -127,7 +127,7 @@ async fn from_schema_to_flow_and_then_messages_arrive() {
     let raw = format!("{inlet}?x-adobe-flow-id={flow}");
     assert_eq!(send(&raw, &json!({"_id": 2})).await.0, 200);
     let control = tool.emulator.control();
-    assert!(control.wait_validated(PATIENCE));
+    assert!(control.wait_validated(patience()));
     let entries = control.messages("orders");
     assert_eq!(entries.iter().map(|entry| entry.invalid).collect::<Vec<_>>(), [false, true]);
     assert!(entries.iter().all(|entry| entry.dataset == dataset));

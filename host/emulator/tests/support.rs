@@ -9,7 +9,13 @@ use serde_json::{Value, json};
 pub(crate) const ORG: &str = "5C1328435BF324E90A49402A@AdobeOrg";
 pub(crate) const SCHEMA: &str = "https://ns.adobe.com/acme/schemas/orders";
 pub(crate) const DATASET: &str = "5da9452f7de80400007jc52a";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long to wait for what should be there at once; `XYLEM_TEST_PATIENCE` is a factor.
+pub(crate) fn patience() -> Duration {
+    let factor = std::env::var_os("XYLEM_TEST_PATIENCE");
+    let factor = factor.and_then(|text| text.to_str()?.parse::<f64>().ok()).unwrap_or(1.0);
+    Duration::from_secs(20).mul_f64(factor.max(1.0))
+}
 
 pub(crate) fn start(settings: Settings) -> Emulator {
     Emulator::start(settings).unwrap()
@@ -20,7 +26,7 @@ pub(crate) fn client() -> Client {
     PROVIDER.call_once(|| {
         rustls::crypto::ring::default_provider().install_default().unwrap();
     });
-    Client::builder().timeout(PATIENCE).no_proxy().build().unwrap()
+    Client::builder().timeout(patience()).no_proxy().build().unwrap()
 }
 
 /// A request with a JSON body.

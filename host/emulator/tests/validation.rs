@@ -291,7 +291,7 @@ async fn synchronous_validation_reports_and_drops() {
         )]),
         "one alone has no wrapper"
     );
-    assert!(emulator.control().wait_validated(PATIENCE));
+    assert!(emulator.control().wait_validated(patience()));
     assert_eq!(emulator.control().messages("orders").len(), 1, "the bad ones are nowhere");
     assert!(emulator.control().failed_batches().is_empty());
 }
@@ -343,7 +343,7 @@ async fn asynchronous_failures_are_in_a_failed_batch() {
     let (status, body) = send(&emulator.batch_url("orders"), &batch(&messages)).await;
     assert_eq!(status, 207);
     assert!(body["responses"].as_array().unwrap().iter().all(|entry| entry["status"].is_null()));
-    assert!(control.wait_validated(PATIENCE));
+    assert!(control.wait_validated(patience()));
     let batches = control.failed_batches();
     assert_eq!((batches.len(), batches[0].dataset.as_str()), (1, DATASET));
     let records = &batches[0].records;
@@ -368,7 +368,7 @@ async fn failed_records_are_read_back_in_three_shapes() {
         send(&emulator.batch_url("orders"), &batch(std::slice::from_ref(&bad))).await.0,
         207
     );
-    assert!(control.wait_validated(PATIENCE));
+    assert!(control.wait_validated(patience()));
     let ask = async |path: &str| {
         let url = if path.starts_with("http") {
             path.to_owned()
@@ -425,7 +425,7 @@ async fn merges_are_not_asked_for_what_is_required() {
         post(&emulator.batch_url("orders"), &batch(&[raw("create"), raw("merge"), raw("delete")]));
     assert_eq!(request.header("x-adobe-flow-id", "flow").send().await.unwrap().status(), 207);
     let control = emulator.control();
-    assert!(control.wait_validated(PATIENCE));
+    assert!(control.wait_validated(patience()));
     let invalid: Vec<String> = control
         .messages("orders")
         .into_iter()
