@@ -34,7 +34,7 @@ fn what_is_produced_is_read_with_key_headers_and_tombstone() {
 
 #[test]
 fn a_broker_keeps_its_records_over_kill_and_stop() {
-    within(Duration::from_mins(3), || {
+    within(Duration::from_mins(10), || {
         let Some(mut broker) = Broker::start(&[]) else { return };
         let topic = broker.client().topic("kept", 4);
         let stamp = |partition: i32, sequence: u64| format!("{partition}/{sequence}").into_bytes();

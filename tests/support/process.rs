@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::eventually::eventually;
@@ -32,11 +33,13 @@ pub struct Setup {
 
 impl Setup {
     /// A folder whose `xylem.yaml` is `configuration`, to which the section `admin` is added.
-    pub fn new(configuration: &str) -> Self {
+    /// (JSON is YAML.)
+    pub fn new(configuration: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let admin_port = crate::free_port();
-        let text = format!("{configuration}\nadmin:\n  listen: 127.0.0.1:{admin_port}\n");
-        std::fs::write(folder.path().join("xylem.yaml"), text).unwrap();
+        let mut configuration = configuration.clone();
+        configuration["admin"] = json!({ "listen": format!("127.0.0.1:{admin_port}") });
+        std::fs::write(folder.path().join("xylem.yaml"), configuration.to_string()).unwrap();
         Self { folder, admin_port, environment: Vec::new() }
     }
 
@@ -65,6 +68,8 @@ impl Setup {
     pub fn start(self) -> Xylem {
         let mut command = Command::new(binary("xylem"));
         command.args(["run", "-c", "xylem.yaml"]).current_dir(self.folder.path());
+        // Native code is kept between runs, and not in the user's own cache.
+        command.arg("--cache").arg(target().join("tmp/native"));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = children::spawn(command).unwrap();
@@ -95,7 +100,7 @@ impl Xylem {
     }
 
     /// `/status` as JSON.
-    pub fn status(&self) -> serde_json::Value {
+    pub fn status(&self) -> Value {
         let answer = http::get(self.admin_port, "/status").unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
         serde_json::from_str(&answer.body).unwrap()

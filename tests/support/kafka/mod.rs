@@ -7,14 +7,19 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 pub use self::client::{Client, Message};
 use crate::absent::missing_tool;
 use crate::children;
-use crate::eventually::eventually;
+use crate::eventually::{eventually, eventually_within};
 use crate::target::{free_port, target};
+
+/// How long a broker may take to start, or to be let in again after it was killed: two to four
+/// seconds where the machine has nothing else to do.
+const START: Duration = Duration::from_mins(2);
 
 /// A broker of its own, for tests that stop and kill it. It dies with this handle.
 pub struct Broker {
@@ -79,7 +84,7 @@ impl Broker {
         command.arg(self.folder.join("server.properties"));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut process = children::spawn(command).unwrap();
-        eventually(|| {
+        eventually_within(START, || {
             let ended = process.try_wait().unwrap();
             assert!(ended.is_none(), "{}", self.complaint("the broker ended"));
             self.client.serves().map_err(|error| self.complaint(&error))
@@ -165,8 +170,8 @@ fn cluster_id(port: u16) -> String {
 
 fn java(class: &str, options: &[&str]) -> Command {
     let mut java = Command::new("java");
-    java.args(options).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-    java.arg(jars().join("*")).arg(class);
+    java.args(options).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    java.arg("-Dlog4j2.level=INFO").arg("-cp").arg(jars().join("*")).arg(class);
     java
 }
 
