@@ -1,10 +1,12 @@
 //! All integration tests, in one binary: wasmtime and librdkafka are linked once.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod fixture;
+mod world;
+
 mod crash;
 mod delivery;
-mod fixture;
 mod hostile;
-mod run;
 mod sandbox;
 mod workloads;
-mod world;

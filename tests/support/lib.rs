@@ -2,17 +2,11 @@
 //!
 //! - [`within`] and [`eventually`]: a limit for each test, a patience for each condition, no sleep;
 //! - [`kafka`]: a real Apache Kafka and the plain client that looks at it from outside;
-//! - [`Scene`]: one pipeline between a Kafka and an emulated AEP;
 //! - [`Xylem`]: the built binary as a child, to be stopped and killed;
 //! - [`guests`]: the components that `cargo xtask plugins` builds;
 //! - [`samples`], [`skip`]: what may be absent, and how a test says so.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod absent;
 mod children;
@@ -22,11 +16,9 @@ pub mod http;
 pub mod kafka;
 mod lines;
 mod process;
-mod scene;
 mod target;
 
 pub use absent::{missing_tool, samples, skip};
 pub use eventually::{eventually, eventually_within, patience, within};
 pub use process::{Setup, Xylem, run_to_end};
-pub use scene::{Delivered, EVENTS, Scene, hostile_event};
 pub use target::{free_port, repository};

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::eventually::eventually;
@@ -33,13 +33,11 @@ pub struct Setup {
 
 impl Setup {
     /// A folder whose `xylem.yaml` is `configuration`, to which the section `admin` is added.
-    /// (JSON is YAML.)
-    pub fn new(configuration: &Value) -> Self {
+    pub fn new(configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let admin_port = crate::free_port();
-        let mut configuration = configuration.clone();
-        configuration["admin"] = json!({ "listen": format!("127.0.0.1:{admin_port}") });
-        std::fs::write(folder.path().join("xylem.yaml"), configuration.to_string()).unwrap();
+        let text = format!("{configuration}\nadmin:\n  listen: 127.0.0.1:{admin_port}\n");
+        std::fs::write(folder.path().join("xylem.yaml"), text).unwrap();
         Self { folder, admin_port, environment: Vec::new() }
     }
 
