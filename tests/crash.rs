@@ -30,13 +30,13 @@ fn invariant_8_a_kill_at_each_stop_point_loses_nothing() {
         let Some(kafka) = kafka::shared() else { return };
         std::thread::scope(|scope| {
             for point in STOP_POINTS {
-                scope.spawn(move || killed_at(World::new(kafka, 2, Style::Production), point));
+                scope.spawn(move || killed_at(&World::new(kafka, 2, Style::Production), point));
             }
         });
     });
 }
 
-fn killed_at(world: World, point: &str) {
+fn killed_at(world: &World, point: &str) {
     world.produce(2, 1_500);
     world.kafka.produce(&world.topic, [Message::new("no order")]);
     let setup = world.orders().environment("XYLEM_STOP_AT", point);
@@ -47,10 +47,10 @@ fn killed_at(world: World, point: &str) {
         xylem.sigterm();
     }
     xylem.wait_stopped();
-    let committed = world.kafka.committed(&world.group, &world.topic);
+    let committed_before = world.kafka.committed(&world.group, &world.topic);
     let arrived = world.arrivals();
     let dead = world.kafka.read(&world.dead);
-    for (partition, position) in committed {
+    for (partition, position) in committed_before {
         // Invariant 1: all below the committed position have their fate already.
         let settled = arrived.iter().filter(|(p, o)| *p == partition && *o < position).count()
             + dead
@@ -81,7 +81,7 @@ fn killed_at(world: World, point: &str) {
     let (status, _) = again.stop();
     assert_eq!(status.code(), Some(0), "{point}");
     world.assert_nothing_lost();
-    assert_repeats_have_their_first_ids(&world);
+    assert_repeats_have_their_first_ids(world);
 }
 
 /// Invariant 9: one record, one id, however often it is sent.

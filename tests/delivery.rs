@@ -38,12 +38,12 @@ fn one_refused_message_of_500_is_one_dead_letter() {
     within(LIMIT, || {
         let Some(kafka) = kafka::shared() else { return };
         for style in [Style::Documented, Style::Production, Style::NoXaction] {
-            one_refused(World::new(kafka, 1, style));
+            one_refused(&World::new(kafka, 1, style));
         }
     });
 }
 
-fn one_refused(world: World) {
+fn one_refused(world: &World) {
     const WORDS: &str = "Message has unknown xdm format";
     let messages = (0..500).map(|number| Message {
         key: Some(format!("key-{number}").into_bytes()),

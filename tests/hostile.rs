@@ -29,12 +29,12 @@ fn invariant_7_a_hostile_guest_costs_its_record_alone() {
     within(LIMIT, || {
         let Some(kafka) = kafka::shared() else { return };
         for (misbehaviour, code) in CASES {
-            one_case(World::new(kafka, 1, Style::Production), misbehaviour, code);
+            one_case(&World::new(kafka, 1, Style::Production), misbehaviour, code);
         }
     });
 }
 
-fn one_case(world: World, misbehaviour: &str, code: &str) {
+fn one_case(world: &World, misbehaviour: &str, code: &str) {
     // An echo of valid events, but for the one that the guest is told to misbehave on.
     let event = |number: u64| xylem_bench_order::map(&workload::order(number)).unwrap().unwrap();
     world.kafka.produce(&world.topic, (0..300).map(|number| Message::new(event(number))));
