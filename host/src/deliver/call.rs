@@ -12,6 +12,9 @@ use super::work::{Piece, Work};
 use super::{Destination, Message, Reply, Verdict, WITNESS_CAP};
 use crate::fault::{Code, Fault};
 
+/// So many events refused alone, and none ever taken: it is not the events.
+const ENOUGH_ACCUSED: usize = 2;
+
 /// One call.
 pub(super) struct Call<'a> {
     destination: &'a Destination,
@@ -60,7 +63,7 @@ impl<'a> Call<'a> {
         loop {
             if let Some(piece) = self.work.next() {
                 self.attempt(piece).await;
-            } else if self.work.has_accused() {
+            } else if self.work.accused() > 0 {
                 self.judge().await;
             } else {
                 return self.work.finish().unwrap_or_default();
@@ -185,7 +188,10 @@ impl<'a> Call<'a> {
             if !sound {
                 return self.work.put_back(piece);
             }
-        } else if permit.probe() == Some(Code::HeaderRefused) {
+        } else if permit.probe() == Some(Code::HeaderRefused)
+            || (!witnessed && piece.is_single() && self.work.accused() >= ENOUGH_ACCUSED)
+        {
+            self.work.acquit();
             return self.pause_header(permit, piece);
         } else {
             permit.passed();

@@ -193,9 +193,9 @@ impl Work {
         self.accused.push((event, fault));
     }
 
-    /// Whether events wait for another to be taken.
-    pub(super) fn has_accused(&self) -> bool {
-        !self.accused.is_empty()
+    /// How many events wait for another to be taken.
+    pub(super) fn accused(&self) -> usize {
+        self.accused.len()
     }
 
     /// Another event was taken: the accused are at fault themselves. Says how many they were.
@@ -258,7 +258,7 @@ mod tests {
         assert!(!work.accept(2));
         work.accuse(0, Fault::new(Code::Refused, "no"));
         assert!(work.accept(1), "the third was taken before the second");
-        assert!(work.has_accused());
+        assert_eq!(work.accused(), 1);
         assert_eq!(work.convict(), 1);
         let verdicts = work.finish().unwrap();
         assert!(matches!(

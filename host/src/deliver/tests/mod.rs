@@ -1,5 +1,7 @@
-//! Delivery against a server that answers as a script says, over real sockets.
+//! Delivery over real sockets: against a server that answers as a script says, and against the
+//! emulator.
 
+mod emulator;
 mod happy;
 mod outage;
 mod refusal;

@@ -185,6 +185,22 @@ async fn invariant_11_a_wrong_configuration_pauses_and_refuses_nothing() {
 }
 
 #[tokio::test]
+async fn invariant_11_where_nothing_is_ever_taken_a_batch_is_not_taken_apart() {
+    let (server, mended) = refusing(wrong_request).await;
+    let destination = server.destination("");
+    let mend = async {
+        until(|| destination.status().last_fault.is_some()).await;
+        // The whole, eight halves to the first event alone, and what stood beside the last ones.
+        let in_parts = server.requests().iter().filter(|request| request.ids.len() > 1).count();
+        assert!(in_parts <= 10, "{:?}", server.ids());
+        mended.store(true, Ordering::SeqCst);
+    };
+    let names = names(512, &[]);
+    let (verdicts, ()) = tokio::join!(deliver(&destination, &names), mend);
+    assert_eq!(verdicts, vec!["ok"; 512]);
+}
+
+#[tokio::test]
 async fn one_event_refused_alone_is_at_fault_where_the_last_one_is_taken_again() {
     for (answer, expected) in [
         (wrong_org as fn() -> Answer, "AEP answered 400"),

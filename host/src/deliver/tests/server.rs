@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::super::envelope::tests::{aep, destination};
-use super::super::gate::Timing;
+use super::super::gate::{Gate, Timing};
 use super::super::{Destination, Message, Verdict};
 use crate::http::{Backoff, Client, Token, TokenTiming};
 use crate::record::Operation;
@@ -112,22 +112,30 @@ impl Server {
 
     /// A destination here that sends a token.
     pub(super) fn destination_with(&self, yaml: &str, token: Option<Arc<Token>>) -> Destination {
-        let config = destination(&format!("inlet: {}\n{yaml}", self.url("/collection/i1")));
-        let mut destination =
-            Destination::new("orders", &config, &aep("timeout_ms: 300"), client(), token).unwrap();
-        destination.gate = super::super::Gate::new("orders", TIMING);
-        destination
+        destination_at(&self.url("/collection/i1"), yaml, token)
     }
 
     /// The token of a credential at this server.
     pub(super) fn token(&self) -> Arc<Token> {
-        let auth = serde_saphyr::from_str(&format!(
-            "token_url: {}\nclient_id: me\nclient_secret: geheim\nscopes: [a, b]",
-            self.url("/token")
-        ));
-        let timing = TokenTiming { backoff: SHORT, refused: Duration::from_millis(30) };
-        Arc::new(Token::new(&auth.unwrap(), client()).unwrap().with_timing(timing))
+        token_at(&self.url("/token"))
     }
+}
+
+/// A destination with short waits at this inlet.
+pub(super) fn destination_at(inlet: &str, yaml: &str, token: Option<Arc<Token>>) -> Destination {
+    let config = destination(&format!("inlet: {inlet}\n{yaml}"));
+    let mut destination = Destination::new("orders", &config, &aep(""), client(), token).unwrap();
+    destination.gate = Gate::new("orders", TIMING);
+    destination
+}
+
+/// The token of a credential at this endpoint, with short waits.
+pub(super) fn token_at(endpoint: &str) -> Arc<Token> {
+    let auth = serde_saphyr::from_str(&format!(
+        "token_url: {endpoint}\nclient_id: me\nclient_secret: geheim\nscopes: [a, b]"
+    ));
+    let timing = TokenTiming { backoff: SHORT, refused: Duration::from_millis(30) };
+    Arc::new(Token::new(&auth.unwrap(), client()).unwrap().with_timing(timing))
 }
 
 /// Waits short enough for a test, in the proportions of the real ones.
@@ -141,9 +149,15 @@ pub(super) const TIMING: Timing = Timing {
 };
 const SHORT: Backoff = Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(20) };
 
-/// A client with a short timeout.
+/// A client with the default timeout: on a busy machine an answer takes its time.
 pub(super) fn client() -> Client {
-    Client::new(&aep("timeout_ms: 300"), 4).unwrap()
+    Client::new(&aep(""), 4).unwrap()
+}
+
+/// The same destination, which waits only shortly for an answer.
+pub(super) fn impatient(mut destination: Destination) -> Destination {
+    destination.client = Client::new(&aep("timeout_ms: 300"), 4).unwrap();
+    destination
 }
 
 /// Events with the ids of `names`, separated by spaces.
