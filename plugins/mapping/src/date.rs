@@ -204,28 +204,39 @@ impl Moment {
     }
 }
 
-impl std::fmt::Display for Moment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Moment {
+    /// Appends AEP's `date-time` form.
+    pub fn write(self, out: &mut String) {
         let local = self.offset.to_datetime(self.timestamp);
-        write!(
-            f,
-            "{}T{:02}:{:02}:{:02}",
-            write_date(local.date()),
-            local.hour(),
-            local.minute(),
-            local.second()
-        )?;
+        push_date(out, local.date());
+        for (mark, part) in [('T', local.hour()), (':', local.minute()), (':', local.second())] {
+            out.push(mark);
+            push_two(out, part);
+        }
         let fraction = local.subsec_nanosecond();
         if fraction != 0 {
             let digits = format!("{fraction:09}");
-            write!(f, ".{}", digits.trim_end_matches('0'))?;
+            out.push('.');
+            out.push_str(digits.trim_end_matches('0'));
         }
-        let minutes = self.offset.seconds() / 60;
-        if minutes == 0 {
-            return f.write_str("Z");
+        let seconds = self.offset.seconds();
+        if seconds == 0 {
+            return out.push('Z');
         }
-        let sign = if minutes < 0 { '-' } else { '+' };
-        write!(f, "{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+        out.push(if seconds < 0 { '-' } else { '+' });
+        // An offset has less than 26 hours, so both parts have two digits.
+        let minutes = seconds.unsigned_abs() / 60;
+        push_two(out, i8::try_from(minutes / 60).unwrap_or_default());
+        out.push(':');
+        push_two(out, i8::try_from(minutes % 60).unwrap_or_default());
+    }
+}
+
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = String::with_capacity(32);
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 
@@ -261,7 +272,26 @@ pub fn check_format(format: &str) -> Result<(), String> {
 
 /// A date in AEP's form.
 fn write_date(date: civil::Date) -> String {
-    format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day())
+    let mut out = String::with_capacity(10);
+    push_date(&mut out, date);
+    out
+}
+
+/// Appends a date in AEP's form; its year has four digits ([`YEARS`]).
+fn push_date(out: &mut String, date: civil::Date) {
+    push_two(out, i8::try_from(date.year() / 100).unwrap_or_default());
+    push_two(out, i8::try_from(date.year() % 100).unwrap_or_default());
+    out.push('-');
+    push_two(out, date.month());
+    out.push('-');
+    push_two(out, date.day());
+}
+
+/// Appends a number from 0 to 99 as two digits.
+fn push_two(out: &mut String, number: i8) {
+    let number = number.unsigned_abs();
+    out.push(char::from(b'0' + number / 10 % 10));
+    out.push(char::from(b'0' + number % 10));
 }
 
 #[cfg(test)]

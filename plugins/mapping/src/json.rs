@@ -71,12 +71,12 @@ impl<'a> Parser<'a> {
     /// An object, its brace being next.
     fn object(&mut self) -> Parsed<Value<'a>> {
         self.enter()?;
-        let mut members = Vec::new();
         self.blanks();
         if self.skip(b'}') {
             self.depth += 1;
-            return Ok(Value::Object(members));
+            return Ok(Value::Object(Vec::new()));
         }
+        let mut members = Vec::with_capacity(8);
         loop {
             self.blanks();
             if self.peek() != Some(b'"') {

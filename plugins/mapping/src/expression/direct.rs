@@ -4,12 +4,14 @@
 //! They answer as jq does, but for one thing: iterating over what is missing or null gives nothing,
 //! where jq raises an error.
 
+use std::borrow::Cow;
+
 use jaq_core::load::lex::StrPart;
 use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::ops::Cmp;
 use jaq_core::path;
 
-use super::{Failure, MAX_OUTPUTS};
+use super::{Answer, Failure, MAX_OUTPUTS};
 use crate::decimal::Decimal;
 use crate::lookups::Lookups;
 use crate::scope::Scope;
@@ -125,7 +127,7 @@ impl Direct {
     pub(super) fn many<'s>(
         &'s self,
         scope: Scope<'s>,
-        answers: &mut Vec<&'s Value<'s>>,
+        answers: &mut Vec<Answer<'s>>,
     ) -> Result<(), Failure> {
         match self {
             Direct::Path(path) if path.many => {
@@ -135,7 +137,7 @@ impl Direct {
                 Ok(())
             }
             other => {
-                answers.extend(other.one(scope)?);
+                answers.extend(other.one(scope)?.map(Cow::Borrowed));
                 Ok(())
             }
         }
@@ -207,13 +209,13 @@ impl Step {
 fn gather<'s>(
     steps: &'s [Step],
     value: &'s Value<'s>,
-    answers: &mut Vec<&'s Value<'s>>,
+    answers: &mut Vec<Answer<'s>>,
 ) -> Result<(), Failure> {
     let Some((step, rest)) = steps.split_first() else {
         if answers.len() >= MAX_OUTPUTS {
             return Err(Failure::new(format!("gives more than {MAX_OUTPUTS} values")));
         }
-        answers.push(value);
+        answers.push(Cow::Borrowed(value));
         return Ok(());
     };
     match (&step.part, value) {
@@ -227,7 +229,7 @@ fn gather<'s>(
             Some(next) => gather(rest, next, answers),
             // jq's null: `.a[].b` gives one answer for each item, also where `b` is missing.
             None if rest.is_empty() && !matches!(step.part, Part::Each) => {
-                answers.push(&NULL);
+                answers.push(Cow::Borrowed(&NULL));
                 Ok(())
             }
             None => Ok(()),

@@ -9,7 +9,7 @@ pub(crate) mod usage;
 
 use std::borrow::Cow;
 
-use jaq_core::load;
+use jaq_core::load::{self, parse::Term};
 
 use crate::lookups::Lookups;
 use crate::scope::Scope;
@@ -92,7 +92,7 @@ impl Expression {
             Kind::Direct(direct) => {
                 let mut answers = Vec::new();
                 direct.many(scope, &mut answers)?;
-                Ok(answers.into_iter().map(Cow::Borrowed).collect())
+                Ok(answers)
             }
             Kind::Query(query) => Ok(query.run(scope)?.into_iter().map(Cow::Owned).collect()),
         }
@@ -167,12 +167,23 @@ impl<'c> Compiler<'c> {
         let mut tracker = Tracker::new(&mut self.usage, &self.this, &self.item, self.events);
         let places = tracker.run(&term);
         self.uses_record |= tracker.uses_record();
-        let kind = match direct::compile(&term, self.lookups).map_err(quoted)? {
-            Some(direct) => Kind::Direct(direct),
-            None => Kind::Query(Query::compile(text, &term, &mut self.library).map_err(quoted)?),
+        let kind = if let Some(direct) = direct::compile(&term, self.lookups).map_err(quoted)? {
+            Kind::Direct(direct)
+        } else {
+            let reads = members_read(&term);
+            Kind::Query(Query::compile(text, &term, reads, &mut self.library).map_err(quoted)?)
         };
         Ok((Expression { text: text.trim().to_owned(), kind }, places))
     }
+}
+
+/// The members of `.` that a term reads, if that is all that it reads of it.
+fn members_read(term: &Term<&str>) -> Option<Vec<String>> {
+    let mut usage = Usage::default();
+    let this = [Place::item()];
+    let places = Tracker::new(&mut usage, &this, &[], 1).run(term);
+    usage.mark(&places, 1);
+    usage.members_of_item()
 }
 
 /// The beginning of a text, for messages.

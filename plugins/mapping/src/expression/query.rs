@@ -47,6 +47,9 @@ pub(super) struct Query {
     source: String,
     /// Which of [`VARIABLES`] it names.
     names: [bool; 4],
+    /// The members of its input that it reads, if that is all that it reads of it: what it does
+    /// not read need not be copied for it.
+    reads: Option<Vec<String>>,
 }
 
 /// jq's own definitions, read when a mapping first needs them.
@@ -61,6 +64,7 @@ impl Query {
     pub(super) fn compile(
         text: &str,
         term: &Term<&str>,
+        reads: Option<Vec<String>>,
         library: &mut Library,
     ) -> Result<Query, String> {
         let arena = Arena::default();
@@ -85,7 +89,7 @@ impl Query {
                 names.join("; ")
             })?;
         let names = VARIABLES.map(|name| text.contains(name));
-        Ok(Query { filter, source: text.to_owned(), names })
+        Ok(Query { filter, source: text.to_owned(), names, reads })
     }
 
     /// All answers in order.
@@ -99,7 +103,7 @@ impl Query {
         ]);
         let context = Ctx::<JustLut<Val>>::new(&self.filter.lut, vars);
         let mut answers = Vec::new();
-        for answer in self.filter.id.run((context, scope.this.copy())) {
+        for answer in self.filter.id.run((context, self.input(scope))) {
             if answers.len() >= MAX_OUTPUTS {
                 return Err(Failure::new(format!("gives more than {MAX_OUTPUTS} values")));
             }
@@ -113,6 +117,18 @@ impl Query {
             answers.push(from_val(value)?);
         }
         Ok(answers)
+    }
+
+    /// The value that it runs on.
+    fn input(&self, scope: Scope<'_>) -> Val {
+        match (&self.reads, scope.this.value) {
+            (Some(reads), Value::Object(members)) => {
+                let read =
+                    members.iter().filter(|(name, _)| reads.iter().any(|known| known == name));
+                object(read.map(|(name, member)| (&**name, to_val(member))))
+            }
+            _ => scope.this.copy(),
+        }
     }
 
     /// An error's text without the record's content. What the author wrote into the expression may

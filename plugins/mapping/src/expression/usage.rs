@@ -113,6 +113,12 @@ impl Usage {
         }
     }
 
+    /// The members of the item that are read, if that is all that is read of it.
+    pub(super) fn members_of_item(&self) -> Option<Vec<String>> {
+        let Node { all: 0, members, any: None } = &self.item else { return None };
+        Some(members.keys().cloned().collect())
+    }
+
     /// To be called once, when all places are marked: each document then walks a single way down.
     pub(crate) fn settle(&mut self) {
         self.document.settle();
@@ -129,6 +135,9 @@ impl Usage {
         prefix: &str,
     ) -> Vec<String> {
         let node = if item { &self.item } else { &self.document };
+        if is_read(Some(node), value, events) {
+            return Vec::new();
+        }
         let mut lost = Vec::new();
         let mut path = if prefix == "." { String::new() } else { prefix.to_owned() };
         walk(Some(node), value, events, &mut path, &mut lost);
@@ -137,6 +146,11 @@ impl Usage {
 }
 
 impl Node {
+    /// What is read of the member `name`.
+    fn below(&self, name: &str) -> Option<&Node> {
+        self.members.get(name).or(self.any.as_deref())
+    }
+
     /// Makes what holds for any member hold for each member named.
     fn settle(&mut self) {
         if let Some(any) = &self.any {
@@ -159,6 +173,23 @@ impl Node {
         if let Some(any) = &other.any {
             self.any.get_or_insert_default().merge(any);
         }
+    }
+}
+
+/// Whether all leaves of a value are read: nearly always, so that their paths are not spelled out.
+fn is_read(node: Option<&Node>, value: &Value<'_>, events: u64) -> bool {
+    if node.is_some_and(|node| node.all & events != 0) || value.is_empty() {
+        return true;
+    }
+    match value {
+        Value::Array(items) => {
+            let below = node.and_then(|node| node.any.as_deref());
+            items.iter().all(|item| is_read(below, item, events))
+        }
+        Value::Object(members) => members
+            .iter()
+            .all(|(name, member)| is_read(node.and_then(|node| node.below(name)), member, events)),
+        _ => false,
     }
 }
 
@@ -188,7 +219,7 @@ fn walk(
         }
         Value::Object(members) => {
             for (name, member) in members {
-                let below = node.and_then(|node| node.members.get(&**name).or(node.any.as_deref()));
+                let below = node.and_then(|node| node.below(name));
                 push_member(path, name);
                 walk(below, member, events, path, lost);
                 path.truncate(length);

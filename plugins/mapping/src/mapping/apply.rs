@@ -100,7 +100,7 @@ impl Mapping {
 
     /// One event of an item.
     fn event(&self, event: &EventRule, scope: Scope<'_>) -> Result<Event, Problem> {
-        let mut body = String::with_capacity(512);
+        let mut body = String::with_capacity(self.size.get());
         let mut writer = Writer { out: &mut body, notation: self.notation };
         let wrote = writer.group(&event.fields, scope)?;
         let sourced = match &event.copy {
@@ -114,6 +114,8 @@ impl Mapping {
                 path: ".".to_owned(),
             });
         }
+        // Bodies of one mapping are alike in size: the next one needs no growing.
+        self.size.set(body.len() + body.len() / 8 + 64);
         Ok(Event { body, route: event.route.clone(), operation: event.operation })
     }
 }

@@ -5,7 +5,7 @@ pub(crate) mod conservation;
 mod read;
 mod report;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use xylem_kit::{Operation, Outcome, Rejection};
@@ -56,6 +56,8 @@ pub struct Mapping {
     uses_record: bool,
     /// The paths in events that hold constants or defaults.
     constants: Vec<String>,
+    /// The room for the next event's body. For speed only.
+    size: Cell<usize>,
     /// The paths warned about: those told, and those to be told.
     warnings: RefCell<(BTreeSet<String>, Vec<String>)>,
 }

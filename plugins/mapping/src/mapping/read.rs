@@ -1,6 +1,6 @@
 //! A mapping from its JSON.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use xylem_kit::Operation;
 
@@ -62,6 +62,7 @@ impl Mapping {
             notation: options.notation,
             uses_record,
             constants,
+            size: Cell::new(512),
             warnings: RefCell::default(),
         })
     }

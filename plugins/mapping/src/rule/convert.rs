@@ -145,9 +145,11 @@ impl Kind {
                     .map(|day| put(writer, day.as_deref()));
             }
             Kind::DateTime(times) => {
-                return times
-                    .moment(value, scope, notation)
-                    .map(|moment| put(writer, moment.map(|moment| moment.to_string()).as_deref()));
+                let Some(moment) = times.moment(value, scope, notation)? else { return Ok(false) };
+                writer.out.push('"');
+                moment.write(writer.out);
+                writer.out.push('"');
+                return Ok(true);
             }
             _ => {}
         }

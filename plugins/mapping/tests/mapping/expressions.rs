@@ -159,6 +159,9 @@ fn jq() {
     ] {
         let quoted = expression.replace('\'', "''");
         assert_eq!(convert(&format!("'{quoted}'"), &value), expected, "{expression}");
+        // What an expression does not read is not copied for it; this one reads everything.
+        let whole = format!("'(keys | empty), ({quoted})'");
+        assert_eq!(convert(&whole, &value), expected, "{expression} of the whole document");
     }
 }
 
