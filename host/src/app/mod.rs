@@ -234,11 +234,16 @@ impl App {
         let first = async move {
             // Fetched before the first request needs it; readiness waits for it.
             while let Some(had) = stopped.run_until_cancelled(token.bearer()).await {
-                let Err(fault) = had else { return ready.release(Part::Token) };
+                let Err(fault) = had else {
+                    ready.release(Part::Token);
+                    break;
+                };
                 tracing::warn!(code = fault.code.as_str(), "no token yet; trying on");
                 let wait = tokio::time::sleep(fault.retry_in.max(Duration::from_millis(100)));
                 stopped.run_until_cancelled(wait).await;
             }
+            // Renewed before it expires, so that no request waits for it.
+            stopped.run_until_cancelled(token.keep_fresh()).await;
         };
         self.tasks.spawn_on(first, handle);
     }

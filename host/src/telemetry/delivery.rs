@@ -23,6 +23,14 @@ pub(super) const SCRAPED: &[Described] = &[
     counter("events_accepted", "Events that AEP took."),
     counter("events_refused", "Events that AEP refused for good; their records are dead letters."),
     counter("events_repeated", "Events sent again."),
+    counter(
+        "events_overtaken",
+        "Events taken after a later one of their request: AEP refused them for a while.",
+    ),
+    counter(
+        "events_witnessed",
+        "Events sent once more to tell a refused event from a refused header.",
+    ),
     counter("requests_unknown", "Requests whose answer does not say what became of each event."),
     counter("requests_split", "Requests sent in parts because they were too large."),
     counter("requests_isolated", "Requests halved to find the event at fault."),
@@ -88,7 +96,7 @@ pub struct DestinationReading {
     name: String,
     statuses: Vec<(String, u64)>,
     /// In the order of [`SCRAPED`], without labels of their own.
-    counts: [u64; 7],
+    counts: [u64; 9],
     delay_seconds: f64,
     body_bytes: u64,
     times: (f64, Vec<(f64, u64)>),
@@ -118,6 +126,8 @@ impl DestinationReading {
                 metrics.accepted.get(),
                 metrics.refused.get(),
                 metrics.repeated.get(),
+                metrics.overtaken.get(),
+                metrics.witnesses.get(),
                 metrics.unknown.get(),
                 metrics.split.get(),
                 metrics.isolated.get(),
@@ -143,12 +153,12 @@ impl DestinationReading {
                 })
                 .collect()
             }
-            1..=7 => self.counts.get(place - 1).map_or_else(Vec::new, |n| one(number(*n))),
-            8 => one(Value::Number(self.delay_seconds)),
-            9 => one(number(self.body_bytes)),
-            10 => one(Value::Buckets(self.times.0, self.times.1.clone())),
-            11 => one(number(self.in_flight as u64)),
-            12 => one(number(u64::from(self.open))),
+            1..=9 => self.counts.get(place - 1).map_or_else(Vec::new, |n| one(number(*n))),
+            10 => one(Value::Number(self.delay_seconds)),
+            11 => one(number(self.body_bytes)),
+            12 => one(Value::Buckets(self.times.0, self.times.1.clone())),
+            13 => one(number(self.in_flight as u64)),
+            14 => one(number(u64::from(self.open))),
             _ => Vec::new(),
         }
     }
@@ -160,10 +170,10 @@ fn token_values(token: &TokenStatus, place: usize) -> Vec<(Labels, Value)> {
         duration.map(|duration| (Vec::new(), Value::Number(duration.as_secs_f64())))
     };
     match place {
-        13 => vec![(Vec::new(), number(u64::from(token.ready)))],
-        14 => seconds(token.age).into_iter().collect(),
-        15 => seconds(token.expires_in).into_iter().collect(),
-        16 => [("done", token.fetched), ("failed", token.failed)]
+        15 => vec![(Vec::new(), number(u64::from(token.ready)))],
+        16 => seconds(token.age).into_iter().collect(),
+        17 => seconds(token.expires_in).into_iter().collect(),
+        18 => [("done", token.fetched), ("failed", token.failed)]
             .map(|(result, n)| (vec![("result", result.to_owned())], number(n)))
             .into(),
         _ => Vec::new(),
