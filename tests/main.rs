@@ -9,4 +9,5 @@ mod crash;
 mod delivery;
 mod hostile;
 mod sandbox;
+mod try_;
 mod workloads;

@@ -65,6 +65,7 @@ fn chain(plugins: Vec<Plugin>) -> Chain {
         plugins,
         forms: Forms::default(),
         call: CallLimits::default(),
+        stand_in: None,
     }
 }
 

@@ -4,22 +4,30 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xylem::commands::{Exit, inspect, precompile, run};
+use xylem::commands::{Exit, inspect, precompile, run, try_};
 use xylem::telemetry::{self, LogArgs};
 
 /// Carries Kafka topics through WebAssembly plugins into Adobe Experience Platform.
 #[derive(Debug, Parser)]
 #[command(version, about, disable_help_subcommand = true)]
 struct Cli {
+    /// What to do.
     #[command(subcommand)]
     command: Command,
+    /// What is logged, and how.
     #[command(flatten)]
     log: LogArgs,
 }
 
+/// The commands; their own words are at their arguments.
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::missing_docs_in_private_items,
+    reason = "each command's words stand at its arguments"
+)]
 enum Command {
     Run(run::Args),
+    Try(try_::Args),
     Precompile(precompile::Args),
     Inspect(inspect::Args),
 }
@@ -33,6 +41,7 @@ fn main() -> ExitCode {
     xylem::stop::arm(std::env::var_os("XYLEM_STOP_AT").as_deref().and_then(|v| v.to_str()));
     let ended = match &cli.command {
         Command::Run(args) => run::run(args),
+        Command::Try(args) => try_::run(args),
         Command::Precompile(args) => precompile::run(args),
         Command::Inspect(args) => inspect::run(args),
     };

@@ -9,10 +9,13 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Cargo's target folder: a test binary runs from `<target>/release/deps/NAME`.
+/// Cargo's target folder: a test runs from `<target>/release/deps/NAME`, the benchmark from
+/// `<target>/release/NAME`.
 pub(crate) fn target() -> PathBuf {
     let program = std::env::current_exe().unwrap();
-    program.ancestors().nth(3).unwrap().to_owned()
+    let folder = program.parent().unwrap();
+    let profile = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
+    profile.parent().unwrap().to_owned()
 }
 
 /// A port on loopback that nobody listens on.

@@ -93,16 +93,18 @@ fn list(problems: &[Problem]) -> String {
 impl App {
     /// Builds everything and begins to consume as soon as a broker answers.
     pub fn start(loaded: &Loaded, loader: &Loader) -> Result<Self, StartError> {
-        let started = Instant::now();
+        let generation = Generation::build(loaded, loader).map_err(StartError::Configuration)?;
+        Self::start_generation(loaded, generation)
+    }
+
+    /// As [`App::start`], with a generation that was built already.
+    pub fn start_generation(loaded: &Loaded, generation: Generation) -> Result<Self, StartError> {
         let config = Arc::new(loaded.config.clone());
-        let latch = Latch::new();
-        let sink = log_sink();
-        let generation = live_generation(loaded, loader, &sink)?;
+        let (latch, sink) = (Latch::new(), log_sink());
+        start_plugins(loaded, &generation, &sink)?;
+        let generation = Arc::new(generation);
         latch.release(Part::Generation);
-        let metrics = Metrics::default();
-        metrics.set_generation(&generation.name, digests(&generation));
-        let faults = Faults::new(metrics.clone());
-        let runtime = runtime()?;
+        let (metrics, faults) = telemetry(&generation);
         let (token, outboxes) = outboxes(&config)?;
         let budget = Arc::new(Budget::new(config.limits.in_flight_bytes));
         let ready = Arc::new(Ready::default());
@@ -111,8 +113,7 @@ impl App {
         let dead_letters = DeadLetters::new(Producer::new(&config.kafka)?, faults.clone());
         let consumer = Consumer::new(&config.kafka, budget.limit(), Arc::clone(&assigned) as _)?;
         let source = status::Source {
-            started,
-            config: Arc::clone(&config),
+            started: Instant::now(),
             generation: Arc::clone(&generation),
             assigned: Arc::clone(&assigned),
             ready: Arc::clone(&ready),
@@ -136,7 +137,7 @@ impl App {
             sink,
             stop: Arc::default(),
         });
-        let workers = Workers::start(worker_count(&config), &shared)?;
+        let workers = Some(Workers::start(worker_count(&config), &shared)?);
         let mut app = Self {
             config,
             generation,
@@ -150,10 +151,10 @@ impl App {
             stop: Arc::default(),
             deadline: Arc::default(),
             poller: None,
-            workers: Some(workers),
+            workers,
             tasks: TaskTracker::new(),
             cancelled: CancellationToken::new(),
-            runtime,
+            runtime: runtime()?,
         };
         app.spawn_tasks();
         app.poller = Some(app.spawn_poller(consumer)?);
@@ -305,13 +306,8 @@ fn topics(generation: &Generation, cluster: &str) -> BTreeMap<String, Topic> {
     topics
 }
 
-/// A generation that loads and whose plugins start.
-fn live_generation(
-    loaded: &Loaded,
-    loader: &Loader,
-    sink: &Sink,
-) -> Result<Arc<Generation>, StartError> {
-    let generation = Generation::build(loaded, loader).map_err(StartError::Configuration)?;
+/// Runs every plugin's `init` once; a generation whose plugins do not start is none (Invariant 6).
+fn start_plugins(loaded: &Loaded, generation: &Generation, sink: &Sink) -> Result<(), StartError> {
     let hooks = Hooks::new(Arc::clone(sink));
     // A guest needs a worker's stack, and this thread's may be smaller.
     let started = std::thread::scope(|scope| {
@@ -320,8 +316,7 @@ fn live_generation(
         let start = thread.spawn_scoped(scope, || generation.start(loaded, &hooks))?;
         start.join().map_err(|_| std::io::Error::other("the thread that starts plugins panicked"))
     })?;
-    started.map_err(StartError::Configuration)?;
-    Ok(Arc::new(generation))
+    started.map_err(StartError::Configuration)
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
@@ -330,6 +325,13 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .thread_name("deliver")
         .enable_all()
         .build()
+}
+
+fn telemetry(generation: &Generation) -> (Metrics, Faults) {
+    let metrics = Metrics::default();
+    metrics.set_generation(&generation.name, digests(generation));
+    let faults = Faults::new(metrics.clone());
+    (metrics, faults)
 }
 
 fn digests(generation: &Generation) -> Vec<PluginDigest> {

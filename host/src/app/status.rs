@@ -9,7 +9,6 @@ use crate::admin::{
     PartitionStatus, PipelineStatus, PluginStatus, Status, StatusSource, TokenStatus,
 };
 use crate::batch::Outbox;
-use crate::config::Config;
 use crate::consume::{Assigned, PartitionState};
 use crate::dead_letter::DeadLetters;
 use crate::deliver;
@@ -24,7 +23,6 @@ use crate::transform::Ready;
 /// Everything that is asked.
 pub(super) struct Source {
     pub(super) started: Instant,
-    pub(super) config: Arc<Config>,
     pub(super) generation: Arc<Generation>,
     pub(super) assigned: Arc<Assigned>,
     pub(super) ready: Arc<Ready>,
@@ -43,7 +41,7 @@ impl StatusSource for Source {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: Some(self.generation.name.to_string()),
-            pipelines: self.generation.pipelines.values().map(|p| self.pipeline(p)).collect(),
+            pipelines: self.generation.pipelines.values().map(|p| pipeline(p)).collect(),
             destinations: self.outboxes.values().map(|o| destination(o)).collect(),
             token: self.token.as_ref().map(|token| token_status(&token.status())),
             in_flight: InFlightStatus {
@@ -85,25 +83,6 @@ impl StatusSource for Source {
 }
 
 impl Source {
-    fn pipeline(&self, pipeline: &Pipeline) -> PipelineStatus {
-        let chain = pipeline.chain.plugins.iter().map(|plugin| {
-            let limits = self.config.plugins.get(&plugin.name).cloned().unwrap_or_default();
-            PluginStatus {
-                name: plugin.name.clone(),
-                digest: plugin.component.digest().to_owned(),
-                max_memory_bytes: limits.max_memory_bytes,
-                max_cpu_ms: limits.max_cpu_ms,
-            }
-        });
-        PipelineStatus {
-            name: pipeline.name.to_string(),
-            topics: pipeline.topics.clone(),
-            chain: chain.collect(),
-            destinations: pipeline.routes.iter().map(|route| route.name.to_string()).collect(),
-            dead_letter_topic: pipeline.origin.topic.to_string(),
-        }
-    }
-
     fn faults(&self) -> Vec<FaultStatus> {
         let seen = self.faults.seen().into_iter();
         seen.map(|(pipeline, code, seen)| FaultStatus {
@@ -116,6 +95,22 @@ impl Source {
             advice: code.advice().to_owned(),
         })
         .collect()
+    }
+}
+
+fn pipeline(pipeline: &Pipeline) -> PipelineStatus {
+    let chain = pipeline.chain.plugins.iter().map(|plugin| PluginStatus {
+        name: plugin.name.clone(),
+        digest: plugin.component.digest().to_owned(),
+        max_memory_bytes: plugin.limits.max_memory_bytes,
+        max_cpu_ms: u64::try_from(plugin.limits.max_cpu.as_millis()).unwrap_or(u64::MAX),
+    });
+    PipelineStatus {
+        name: pipeline.name.to_string(),
+        topics: pipeline.topics.clone(),
+        chain: chain.collect(),
+        destinations: pipeline.routes.iter().map(|route| route.name.to_string()).collect(),
+        dead_letter_topic: pipeline.origin.topic.to_string(),
     }
 }
 

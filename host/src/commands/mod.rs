@@ -1,8 +1,10 @@
 //! The commands, one file each: arguments, and a function that runs them.
 
+pub mod attempt;
 pub mod inspect;
 pub mod precompile;
 pub mod run;
+pub mod try_;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,7 +35,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Where native code of components is kept.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct CacheArgs {
     /// The cache of native code, filled by `xylem precompile`; default is this user's own.
     #[arg(long, value_name = "DIR")]

@@ -54,7 +54,8 @@ impl Peer {
             .map_err(KafkaError::Settings)?;
         let metadata =
             consumer.fetch_metadata(Some(topic), PATIENCE).map_err(KafkaError::Request)?;
-        let partitions = metadata.topics().first().map_or(&[][..], |topic| topic.partitions());
+        let partitions =
+            metadata.topics().first().map_or(&[][..], rdkafka::metadata::MetadataTopic::partitions);
         let mut records = Vec::new();
         for partition in partitions.iter().map(rdkafka::metadata::MetadataPartition::id) {
             read_partition(&consumer, topic, partition, &mut records)?;

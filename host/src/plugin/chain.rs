@@ -8,7 +8,7 @@ use super::component::Component;
 use super::limits::Limits;
 use crate::config::{self, Form, KeyForm, Tombstones};
 use crate::fault::{Code, Fault, PluginRef};
-use crate::record::{Event, Operation, Record};
+use crate::record::{Event, Operation, PartitionId, Record};
 
 /// A configured plugin.
 pub struct Plugin {
@@ -84,7 +84,12 @@ pub struct Chain {
     pub forms: Forms,
     /// The size of calls.
     pub call: CallLimits,
+    /// A function in place of the plugins, for the benchmark's ceiling.
+    pub stand_in: Option<StandIn>,
 }
+
+/// What stands in for plugins: one outcome for each record of a partition, in order.
+pub type StandIn = fn(&PartitionId, &[Record]) -> Vec<Outcome>;
 
 /// What a chain made of one record.
 #[derive(Clone, PartialEq, Eq)]

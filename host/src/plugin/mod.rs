@@ -27,7 +27,7 @@ mod wasi;
 
 pub use binary::{Outline, Producer};
 pub use cache::Cache;
-pub use chain::{CallLimits, Chain, Forms, Outcome, Plugin};
+pub use chain::{CallLimits, Chain, Forms, Outcome, Plugin, StandIn};
 pub use compile::{Compile, compile_as_child, read_component};
 pub use component::{Component, Import, Loader, Precompiled, Report};
 pub use engine::{Engine, MAX_STACK_BYTES, WORKER_STACK_BYTES};

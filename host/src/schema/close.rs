@@ -77,11 +77,11 @@ const REFUSED: [&str; 16] = [
 pub(super) fn close(source: &Value, required: Required) -> Result<Value, SchemaError> {
     let mut closer = Closer { source, required, fields: 0, open: Vec::new(), path: Vec::new() };
     let closed = closer.place(&[source], true)?;
-    if closed.get("type").is_none_or(|t| t == "object") && closed.get("properties").is_some() {
-        Ok(closed)
-    } else {
-        Err(SchemaError::NoObject)
-    }
+    let is_object = match closed.get("type") {
+        Some(name) => name == "object",
+        None => closed.get("properties").is_some(),
+    };
+    if is_object { Ok(closed) } else { Err(SchemaError::NoObject) }
 }
 
 /// The walk over a schema.

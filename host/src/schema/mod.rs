@@ -134,9 +134,7 @@ pub enum SchemaError {
     #[error("the schema is not JSON: {0}")]
     NotJson(#[from] serde_json::Error),
     /// The root does not describe an object.
-    #[error(
-        "the schema describes no object: its root needs `\"type\": \"object\"` and `properties`"
-    )]
+    #[error("the schema describes no object: its root needs `\"type\": \"object\"`")]
     NoObject,
     /// Something stands where a schema must.
     #[error("at `{at}` of the event: expected a schema (an object or a boolean), found `{found}`")]

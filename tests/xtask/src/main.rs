@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to its caller")]
 
+mod bench;
 mod demo;
 mod guests;
 mod process;
@@ -37,6 +38,8 @@ enum Chore {
     },
     /// Installs what the tests stand on, builds the guests, and checks and tests everything
     Test(test::Options),
+    /// Measures what a record costs, beside the floor and the ceiling
+    Bench(bench::Options),
     /// Builds the guests into `target/plugins`
     Plugins,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Demo { arguments } => demo::run(&arguments),
         Chore::Test(options) => Ok(test::run(&options)),
+        Chore::Bench(options) => bench::run(&options),
         Chore::Plugins => guests::build().map(|built| {
             print!("{built}");
             ExitCode::SUCCESS

@@ -400,6 +400,8 @@ fn a_schema_that_cannot_be_used_says_why() {
     );
     assert!(refused(&x(json!({"pattern": "("}))).starts_with("the schema is not valid at"));
     assert!(refused(&json!({"type": "array"})).starts_with("the schema describes no object"));
+    assert!(refused(&json!({})).starts_with("the schema describes no object"));
+    assert!(Schema::load("{\"type\":\"object\",\"properties\":{}}", Mode::Xdm).is_ok());
     assert!(refused(&json!([])).contains("expected a schema"));
     assert!(
         Schema::load("{", Mode::Xdm).unwrap_err().to_string().starts_with("the schema is not JSON")

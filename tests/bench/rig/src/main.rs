@@ -1,0 +1,75 @@
+//! The benchmark: what a record costs `xylem run`, beside the *floor* and the *ceiling*, in one run.
+//!
+//! | subject | what it is |
+//! | --- | --- |
+//! | floor | consume, typed serde mapping, deliver; no plugin, no validation: what a good engineer would write in an afternoon |
+//! | xylem | `xylem run` with the same mapping as a plugin |
+//! | ceiling | our pipeline with the mapping compiled in, in place of the plugin |
+//!
+//! Every subject is a process of its own, reads the same topic of a real Kafka and sends to the same
+//! counting inlet, in turn. Cost is CPU time (user + system) of the process per record and peak
+//! resident memory; the machine's other work disturbs throughput, so trust ratios.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    clippy::missing_docs_in_private_items,
+    reason = "a benchmark may panic, prints its table, and counts below 2^52"
+)]
+
+mod ceiling;
+mod floor;
+mod inlet;
+mod measure;
+mod rounds;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// What a record costs.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs all subjects in turn and prints the table.
+    Run(rounds::Args),
+    /// The counting inlet.
+    #[command(hide = true)]
+    Inlet,
+    /// The floor, until killed.
+    #[command(hide = true)]
+    Floor {
+        /// Bootstrap brokers.
+        brokers: String,
+        /// The topic.
+        topic: String,
+        /// The group.
+        group: String,
+        /// The inlet.
+        inlet: String,
+    },
+    /// The ceiling, until killed.
+    #[command(hide = true)]
+    Ceiling {
+        /// The configuration.
+        config: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Run(args) => rounds::run(&args),
+        Command::Inlet => inlet::run(),
+        Command::Floor { brokers, topic, group, inlet } => {
+            floor::run(&brokers, &topic, &group, &inlet)
+        }
+        Command::Ceiling { config } => ceiling::run(&config),
+    }
+}

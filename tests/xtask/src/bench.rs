@@ -1,0 +1,40 @@
+//! `cargo xtask bench`: what a record costs, beside the floor and the ceiling.
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use crate::{guests, process, workspace};
+
+/// How it is built, and what is passed on.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Build as `release` builds, without link-time optimisation: minutes faster, and all but the
+    /// figures the same
+    #[arg(long)]
+    without_lto: bool,
+    /// Passed on to the benchmark: `--workload order|order1k|filter`, `--records`, `--rounds`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Builds, then runs all subjects in turn against a real Kafka.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    guests::build()?;
+    let profile = if options.without_lto { "release" } else { "dist" };
+    let mut build = process::cargo()?;
+    build.args(["build", "--profile", profile, "--workspace"]);
+    process::run(build.args(["--bin", "xylem", "--bin", "xylem-bench"]))?;
+    let folder = workspace::target()?.join(profile);
+    let rig = folder.join("xylem-bench");
+    let status = Command::new(&rig)
+        .current_dir(workspace::root()?)
+        .args(["run", "--xylem"])
+        .arg(folder.join("xylem"))
+        .args(&options.arguments)
+        .status()
+        .with_context(|| format!("cannot start `{}`", rig.display()))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok(ExitCode::from(code))
+}
