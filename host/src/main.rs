@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xylem::commands::{Exit, inspect, precompile, run, try_};
+use xylem::commands::{Exit, check, inspect, precompile, run, try_};
 use xylem::telemetry::{self, LogArgs};
 
 /// Carries Kafka topics through WebAssembly plugins into Adobe Experience Platform.
@@ -27,6 +27,7 @@ struct Cli {
 )]
 enum Command {
     Run(run::Args),
+    Check(check::Args),
     Try(try_::Args),
     Precompile(precompile::Args),
     Inspect(inspect::Args),
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     xylem::stop::arm(std::env::var_os("XYLEM_STOP_AT").as_deref().and_then(|v| v.to_str()));
     let ended = match &cli.command {
         Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
         Command::Try(args) => try_::run(args),
         Command::Precompile(args) => precompile::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -1,6 +1,7 @@
 //! The commands, one file each: arguments, and a function that runs them.
 
 pub mod attempt;
+pub mod check;
 pub mod inspect;
 pub mod precompile;
 pub mod run;

@@ -6,17 +6,23 @@ use std::path::Path;
 
 /// Why a file can not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
+pub(crate) enum ReadError {
+    /// Nothing is there.
     #[error("there is no such file")]
     Missing,
+    /// A folder is there.
     #[error("it is a folder")]
     Folder,
+    /// A pipe, a socket or a device is there.
     #[error("it is no regular file")]
     NotRegular,
+    /// It is larger than is read.
     #[error("it is larger than {0} bytes")]
     TooLarge(u64),
+    /// It is no text.
     #[error("it is not UTF-8 (byte {0})")]
     NotUtf8(usize),
+    /// The system says so.
     #[error("{0}")]
     Io(io::Error),
 }
@@ -34,7 +40,7 @@ impl From<io::Error> for ReadError {
 }
 
 /// The bytes of a file of at most `limit` bytes.
-pub(super) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
+pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     let mut file = open(path)?;
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(limit + 1).read_to_end(&mut bytes)?;

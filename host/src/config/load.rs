@@ -92,10 +92,8 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 pub fn load_with(path: &Path, environment: &Environment) -> Result<Loaded, ConfigErrors> {
     let text = files::read_text(path, MAX_BYTES)
         .map_err(|error| Problem::in_file(path, format!("the file cannot be read: {error}")))?;
-    let base_dir = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
+    // Empty for a file in the working folder, so that paths are shown as they are written.
+    let base_dir = path.parent().map(Path::to_owned).unwrap_or_default();
     load_text(path, text, base_dir, environment)
 }
 

@@ -41,6 +41,7 @@ mod mistakes;
 pub use aep::{Aep, Auth};
 pub use component::{ComponentError, SHIPPED};
 pub use destination::{Batch, Destination, Mode, Order, Oversize, SchemaRef};
+pub(crate) use files::read_bytes;
 pub use kafka::{GroupProtocol, Kafka, Sasl, SaslMechanism, Start, Tls};
 #[cfg(test)]
 pub(crate) use kind::choices;
@@ -48,6 +49,7 @@ pub use load::{Environment, Loaded, load, load_text, load_with};
 pub use machine::{Admin, Limits, Shutdown};
 pub use path::KeyPath;
 pub use pipeline::{DeadLetter, Form, KeyForm, Pipeline, Plugin, Split, Step, Tombstones};
+pub(crate) use problem::count;
 pub use problem::{ConfigErrors, Problem, Severity};
 #[cfg(test)]
 pub(crate) use reference::REFERENCES;

@@ -138,7 +138,8 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-fn count(n: usize, noun: &str) -> String {
+/// A number with its noun.
+pub(crate) fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 

@@ -265,6 +265,19 @@ impl Destination {
         call::Call::new(self, messages).run().await
     }
 
+    /// Asks the inlet with a batch of no messages, so nothing is written: whether requests would be
+    /// taken, or the code that says why not. For `check`.
+    pub async fn probe(&self) -> Result<(), Code> {
+        let reply = self.send(Bytes::from_static(br#"{"messages":[]}"#)).await;
+        match reply.action {
+            // It may say that the batch is empty: then it read it.
+            Action::Read | Action::Isolate | Action::Split => Ok(()),
+            Action::Retry(code) | Action::Suspect(code) | Action::Pause(code) => Err(code),
+            Action::Reauthorise => Err(Code::Unauthorized),
+            Action::Unknown => Err(Code::UnknownOutcome),
+        }
+    }
+
     /// Counters.
     pub fn metrics(&self) -> &DeliverMetrics {
         &self.metrics

@@ -7,12 +7,14 @@
 mod consumer;
 mod mock;
 mod peer;
+mod probe;
 mod producer;
 mod settings;
 
 pub use consumer::{Assignments, Consumer, Fetched};
 pub use mock::MockCluster;
 pub use peer::Peer;
+pub use probe::{Probe, ProbeError, probe};
 pub use producer::{Letter, Producer};
 pub use settings::OWN_PROPERTIES;
 

@@ -229,7 +229,7 @@ mod tests {
         let metrics = Metrics::new();
         let token = TokenStatus {
             ready: true,
-            age: Some(Duration::from_secs(60)),
+            age: Some(Duration::from_secs(61)),
             expires_in: None,
             fault: None,
             fetched: 2,
@@ -246,7 +246,7 @@ mod tests {
             "xylem_request_seconds_bucket{le=\"+Inf\",destination=\"orders\"} 0",
             "xylem_requests_in_flight{destination=\"orders\"} 3.0",
             "xylem_destination_open{destination=\"orders\"} 1.0",
-            "xylem_token_age_seconds 60.0",
+            "xylem_token_age_seconds 61.0",
             "xylem_token_fetches_total{result=\"failed\"} 1.0",
             "# TYPE xylem_request_seconds histogram",
         ] {

@@ -1,8 +1,8 @@
 //! `xylem try`: input files through a pipeline, without Kafka and AEP.
 
 mod layout;
-mod show;
-mod split;
+pub(super) mod show;
+pub(super) mod split;
 
 use std::fmt;
 use std::fs::File;
@@ -14,7 +14,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use self::show::Shown;
-pub(super) use self::split::records;
 use self::split::{Cut, split};
 use super::attempt::{Attempt, attempt};
 use super::{CacheArgs, Exit};
@@ -121,7 +120,7 @@ fn try_all(args: &Args, loaded: &Loaded, pipeline: &Pipeline) -> anyhow::Result<
         return Ok(Exit::Configuration);
     }
     let Some(settings) = loaded.config.pipelines.get(&*pipeline.name) else { return Ok(Exit::Bug) };
-    let cut = Cut::of(settings, args.split);
+    let cut = Cut::of(args.split.unwrap_or(settings.split), settings.chain.first());
     let ids = Ids::new(TRY, TRY, &pipeline.id_epoch, &pipeline.name);
     let partition = PartitionId { topic: TRY.into(), partition: 0 };
     let mut out = io::BufWriter::new(io::stdout().lock());

@@ -11,13 +11,13 @@ use crate::fault::Fault;
 use crate::validate::Refusal;
 
 /// A record as it is shown.
-pub(super) struct Shown<'a> {
+pub(in crate::commands) struct Shown<'a> {
     /// The input's name as the user gave it.
-    pub(super) input: &'a str,
+    pub(in crate::commands) input: &'a str,
     /// The record's number within its input, from 0.
-    pub(super) record: usize,
+    pub(in crate::commands) record: usize,
     /// What became of it.
-    pub(super) attempt: &'a Attempt,
+    pub(in crate::commands) attempt: &'a Attempt,
 }
 
 /// A line of `--json`; its form is a contract.
@@ -65,7 +65,7 @@ struct FaultLine<'a> {
 
 impl Shown<'_> {
     /// One line of JSON.
-    pub(super) fn json(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(in crate::commands) fn json(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self { input, record, attempt } = *self;
         let mut line = Line {
             input,
@@ -93,7 +93,7 @@ impl Shown<'_> {
     }
 
     /// A paragraph for people.
-    pub(super) fn page(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(in crate::commands) fn page(&self, out: &mut dyn Write) -> io::Result<()> {
         write!(out, "{} record {}: {}", self.input, self.record, outcome(self.attempt))?;
         match self.attempt {
             Attempt::Emit(events) => {

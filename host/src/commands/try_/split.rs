@@ -1,10 +1,10 @@
 //! How `xylem try` cuts an input into records.
 
-use crate::config::{Pipeline, Split, Step};
+use crate::config::{Split, Step};
 
 /// Where a record of an input ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(in crate::commands) enum Cut {
     /// The input is one record.
     Whole,
     /// At the end of a line: LF or CRLF.
@@ -13,9 +13,20 @@ pub(super) enum Cut {
     Rows(Dialect),
 }
 
+impl Cut {
+    /// Where the records of an input end, by the pipeline's `split` and the first step of its chain.
+    pub(in crate::commands) fn of(split: Split, first: Option<&Step>) -> Self {
+        match (split, first.and_then(Dialect::of)) {
+            (Split::File, _) => Self::Whole,
+            (Split::Line, Some(dialect)) => Self::Rows(dialect),
+            (Split::Line, None) => Self::Lines,
+        }
+    }
+}
+
 /// Which characters of a CSV row mean what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Dialect {
+pub(in crate::commands) struct Dialect {
     delimiter: u8,
     /// None where quotes stand for themselves.
     quote: Option<u8>,
@@ -24,7 +35,7 @@ pub(super) struct Dialect {
 impl Dialect {
     /// The dialect of a chain whose first step reads CSV rows: the csv plugin, or any plugin that is told
     /// `columns`.
-    pub(super) fn of(first: &Step) -> Option<Self> {
+    pub(in crate::commands) fn of(first: &Step) -> Option<Self> {
         if first.plugin != "csv" && !first.settings.contains_key("columns") {
             return None;
         }
@@ -39,25 +50,8 @@ impl Dialect {
     }
 }
 
-impl Cut {
-    /// How a pipeline's inputs are cut where nobody says otherwise, or as asked.
-    pub(super) fn of(pipeline: &Pipeline, asked: Option<Split>) -> Self {
-        let dialect = pipeline.chain.first().and_then(Dialect::of);
-        match (asked.unwrap_or(pipeline.split), dialect) {
-            (Split::File, _) => Self::Whole,
-            (Split::Line, Some(dialect)) => Self::Rows(dialect),
-            (Split::Line, None) => Self::Lines,
-        }
-    }
-}
-
-/// The records of a file of a pipeline, in order.
-pub(in crate::commands) fn records<'i>(input: &'i [u8], pipeline: &Pipeline) -> Vec<&'i [u8]> {
-    split(input, Cut::of(pipeline, None))
-}
-
 /// The records of an input, in order. Blank lines are none.
-pub(super) fn split(input: &[u8], cut: Cut) -> Vec<&[u8]> {
+pub(in crate::commands) fn split(input: &[u8], cut: Cut) -> Vec<&[u8]> {
     let mut records = Vec::new();
     let mut rest = input;
     if cut == Cut::Whole {

@@ -1,0 +1,299 @@
+//! A pipeline's samples: inputs, and optionally what they must become.
+//!
+//! `NAME.input.EXT` is cut into records as the pipeline's `split` says and mapped as `xylem try`
+//! maps it. Without `NAME.expected.json` no record may be rejected and every event must be valid.
+//! With it, it holds one object per record in the form of `xylem try --json`; what it does not
+//! mention may be anything, but an `event` is compared whole.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::commands::attempt::attempt;
+use crate::commands::try_::show::Shown;
+use crate::commands::try_::split::{Cut, split};
+use crate::config::{self, Problem};
+use crate::generation::Pipeline;
+use crate::id::Ids;
+use crate::plugin::{Hooks, Runner};
+use crate::record::{PartitionId, Record};
+
+/// The most bytes of an input or an expectation.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The most characters of a value that are shown.
+const MAX_SHOWN: usize = 60;
+
+/// What came of the samples.
+#[derive(Default)]
+pub(super) struct Tried {
+    /// How many gave what is expected.
+    pub(super) good: usize,
+    /// What the others did.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Maps all samples of a folder.
+pub(super) fn run(
+    pipeline: &Pipeline,
+    settings: &config::Pipeline,
+    folder: &Path,
+    hooks: &Hooks,
+) -> Tried {
+    let mut tried = Tried::default();
+    let inputs = match inputs(folder) {
+        Ok(found) => found,
+        Err(error) => {
+            let message = format!("the samples cannot be listed: {error}");
+            tried.problems.push(Problem::in_file(folder, message));
+            return tried;
+        }
+    };
+    tried.problems.extend(inputs.orphans);
+    if inputs.files.is_empty() {
+        tried.problems.push(
+            Problem::in_file(folder, "the folder holds no sample")
+                .hint("an input is called `NAME.input.EXT`, what it becomes `NAME.expected.json`"),
+        );
+    }
+    let mut runner = Runner::new(Arc::clone(&pipeline.chain), hooks.clone());
+    for (input, expected) in inputs.files {
+        match sample(pipeline, settings, &mut runner, &input, &expected) {
+            Ok(()) => tried.good += 1,
+            Err(problem) => tried.problems.push(*problem),
+        }
+    }
+    tried
+}
+
+/// The inputs with their expectations, and expectations without an input.
+struct Inputs {
+    files: Vec<(PathBuf, PathBuf)>,
+    orphans: Vec<Problem>,
+}
+
+fn inputs(folder: &Path) -> io::Result<Inputs> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(folder)? {
+        names.insert(entry?.file_name());
+    }
+    let mut stems = BTreeSet::new();
+    let mut files = Vec::new();
+    for name in names.iter().filter_map(|name| name.to_str()) {
+        let Some((stem, _)) = name.split_once(".input.") else { continue };
+        stems.insert(stem.to_owned());
+        files.push((folder.join(name), folder.join(format!("{stem}.expected.json"))));
+    }
+    let orphans = names
+        .iter()
+        .filter_map(|name| name.to_str()?.strip_suffix(".expected.json"))
+        .filter(|stem| !stems.contains(*stem))
+        .map(|stem| {
+            let message = format!("there is no `{stem}.input.EXT` for this expectation");
+            Problem::in_file(folder.join(format!("{stem}.expected.json")), message)
+        })
+        .collect();
+    Ok(Inputs { files, orphans })
+}
+
+/// Maps one sample and compares.
+fn sample(
+    pipeline: &Pipeline,
+    settings: &config::Pipeline,
+    runner: &mut Runner,
+    input: &Path,
+    expectation: &Path,
+) -> Result<(), Box<Problem>> {
+    let wrong = |message: String| Box::new(Problem::in_file(input, message));
+    let bytes = config::read_bytes(input, MAX_BYTES)
+        .map_err(|error| wrong(format!("the sample cannot be read: {error}")))?;
+    let expected = match expectation.try_exists() {
+        Ok(false) => None,
+        _ => Some(expected(expectation)?),
+    };
+    let pieces = split(&bytes, Cut::of(settings.split, settings.chain.first()));
+    let records: Vec<Record> = pieces
+        .iter()
+        .zip(0..)
+        .map(|(piece, offset)| Record {
+            offset,
+            timestamp_ms: Some(0),
+            payload: Some(piece.to_vec().into()),
+            ..Record::default()
+        })
+        .collect();
+    let ids = Ids::new("try", "try", &pipeline.id_epoch, &pipeline.name);
+    let partition = PartitionId { topic: "try".into(), partition: 0 };
+    let attempts = attempt(pipeline, runner, &ids, &partition, &records)
+        .map_err(|error| wrong(error.to_string()))?;
+    if let Some(expected) = &expected
+        && expected.len() != attempts.len()
+    {
+        let (has, wants) = (attempts.len(), expected.len());
+        return Err(wrong(format!("the sample has {has} records, the expectation {wants}")));
+    }
+    for (number, attempt) in attempts.iter().enumerate() {
+        let shown = Shown { input: "", record: number, attempt };
+        let line = json(&shown).map_err(|error| wrong(error.to_string()))?;
+        let differs = match expected.as_ref().and_then(|expected| expected.get(number)) {
+            Some(expected) => differs(expected, &line, ""),
+            None if attempt.is_good() => None,
+            None => Some(complaint(&line)),
+        };
+        if let Some(words) = differs {
+            let name = input.file_name().unwrap_or(OsStr::new("")).display().to_string();
+            return Err(Box::new(
+                Problem::in_file(input, format!("record {number} {words}"))
+                    .hint(format!("`xylem try -p {} {name}` shows the whole of it", pipeline.name)),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The expectation of each record.
+fn expected(path: &Path) -> Result<Vec<Json>, Box<Problem>> {
+    let wrong = |message: String| Box::new(Problem::in_file(path, message));
+    let bytes = config::read_bytes(path, MAX_BYTES)
+        .map_err(|error| wrong(format!("the expectation cannot be read: {error}")))?;
+    match serde_json::from_slice(&bytes) {
+        Ok(Json::Array(records)) => Ok(records),
+        Ok(Json::Object(record)) => Ok(vec![Json::Object(record)]),
+        Ok(_) => Err(wrong("the expectation is neither an object nor a list of objects".into())),
+        Err(error) => Err(wrong(format!("the expectation is no JSON: {error}"))),
+    }
+}
+
+fn json(shown: &Shown<'_>) -> io::Result<Json> {
+    let mut text = Vec::new();
+    shown.json(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Where and how an outcome is not what is expected. Keys that are not mentioned may be anything,
+/// but an `event` is compared whole.
+fn differs(expected: &Json, actual: &Json, pointer: &str) -> Option<String> {
+    match (expected, actual) {
+        (Json::Object(wanted), Json::Object(there)) => {
+            let whole = pointer.split('/').nth(3) == Some("event");
+            // The host gives an event an `_id` where the plugin does not.
+            let of_host = |key: &str| key == "_id" && pointer.ends_with("/event");
+            let more = |key: &&String| whole && !wanted.contains_key(*key) && !of_host(key);
+            let more = there.keys().find(more);
+            if let Some(more) = more {
+                return Some(format!("has `{pointer}/{more}`, which is not expected"));
+            }
+            wanted.iter().find_map(|(key, value)| {
+                let at = format!("{pointer}/{key}");
+                match there.get(key) {
+                    Some(found) => differs(value, found, &at),
+                    None => Some(format!("lacks `{at}`, expected {}", shorten(value))),
+                }
+            })
+        }
+        (Json::Array(wanted), Json::Array(there)) if wanted.len() == there.len() => {
+            let mut pairs = wanted.iter().zip(there).enumerate();
+            pairs.find_map(|(at, (item, found))| differs(item, found, &format!("{pointer}/{at}")))
+        }
+        (Json::Number(wanted), Json::Number(there)) if wanted.as_f64() == there.as_f64() => None,
+        _ if expected == actual => None,
+        _ => Some(format!("has `{pointer}` {}, expected {}", shorten(actual), shorten(expected))),
+    }
+}
+
+/// What is wrong with an outcome that nothing is expected of but that it is good.
+fn complaint(line: &Json) -> String {
+    let words = |fault: &Json| {
+        let text = |key| fault.get(key).and_then(Json::as_str).unwrap_or_default();
+        format!("{} {} {}", text("code"), text("pointer"), text("message"))
+    };
+    if let Some(fault) = line.get("fault") {
+        return format!("is rejected: {}", words(fault));
+    }
+    let events = line.get("events").and_then(Json::as_array).into_iter().flatten();
+    let faults = events.filter_map(|event| event.get("faults")?.as_array());
+    let words: Vec<String> = faults.flatten().map(words).collect();
+    format!("gives an event that is not valid: {}", words.join("; "))
+}
+
+/// A value on one line, its beginning where it is long.
+fn shorten(value: &Json) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("`{}…`", text.get(..end).unwrap_or_default()),
+        None => format!("`{text}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_compared_as_far_as_it_is_mentioned() {
+        let actual = json!({
+            "input": "", "record": 0, "outcome": "emit",
+            "events": [{ "destination": "orders", "valid": true, "faults": [],
+                         "event": { "_id": "x", "total": 10.0, "lines": [1, 2] } }],
+        });
+        let event = |event: Json| json!({ "events": [{ "event": event }] });
+        for (expected, words) in [
+            (json!({ "outcome": "emit" }), None),
+            (event(json!({ "_id": "x", "total": 10, "lines": [1, 2] })), None),
+            (
+                json!({ "outcome": "filter" }),
+                Some("has `/outcome` `\"emit\"`, expected `\"filter\"`"),
+            ),
+            (
+                event(json!({ "_id": "x", "lines": [1, 2] })),
+                Some("has `/events/0/event/total`, which is not expected"),
+            ),
+            (
+                event(json!({ "_id": "x", "total": 10, "lines": [1, 3] })),
+                Some("has `/events/0/event/lines/1` `2`, expected `3`"),
+            ),
+            (
+                event(json!({ "_id": "x", "total": 10, "lines": [1] })),
+                Some("has `/events/0/event/lines` `[1,2]`, expected `[1]`"),
+            ),
+            (
+                json!({ "fault": { "code": "x" } }),
+                Some("lacks `/fault`, expected `{\"code\":\"x\"}`"),
+            ),
+        ] {
+            assert_eq!(differs(&expected, &actual, "").as_deref(), words, "{expected}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_the_host_need_not_be_expected() {
+        let line = |event: Json| json!({ "events": [{ "event": event }] });
+        let actual = line(json!({ "_id": "x", "a": { "_id": 1 } }));
+        assert_eq!(differs(&line(json!({ "a": { "_id": 1 } })), &actual, ""), None);
+        assert!(differs(&line(json!({ "a": {} })), &actual, "").is_some());
+    }
+
+    #[test]
+    fn inputs_and_expectations_belong_together() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.input.json", "a.expected.json", "b.input.csv", "c.expected.json", "README"]
+        {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let inputs = inputs(dir.path()).unwrap();
+        let names: Vec<_> = inputs
+            .files
+            .iter()
+            .map(|(input, _)| input.file_name().unwrap().to_str().unwrap())
+            .collect();
+        assert_eq!(names, ["a.input.json", "b.input.csv"]);
+        assert_eq!(inputs.orphans.len(), 1);
+        assert!(inputs.orphans[0].message.contains("`c.input.EXT`"));
+    }
+}
