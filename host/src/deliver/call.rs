@@ -4,12 +4,14 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::classify::{self, Action, MessageAction};
+use super::classify::Action;
 use super::envelope;
 use super::gate::{Permit, Setback};
-use super::response::{self, Entry, Said};
+use super::response;
+use super::verdicts::{Verdicts, read_verdicts};
+use super::witness::{WITNESS_CAP, Witness};
 use super::work::{Piece, Work};
-use super::{Destination, Message, Reply, Verdict, WITNESS_CAP};
+use super::{Destination, Message, Reply, Verdict};
 use crate::fault::{Code, Fault};
 
 /// So many events refused alone, and none ever taken: it is not the events.
@@ -20,37 +22,6 @@ pub(super) struct Call<'a> {
     destination: &'a Destination,
     messages: &'a [Message],
     work: Work,
-}
-
-/// What became of an event that AEP had taken before, sent once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Witness {
-    /// It was taken again: the header is sound.
-    Taken,
-    /// It is refused now: the header is not. The gate is shut.
-    Refused,
-    /// It did not get through. The gate is shut.
-    Lost,
-    /// AEP has not taken any event yet.
-    Missing,
-}
-
-/// The verdicts of one answer.
-#[derive(Default)]
-struct Verdicts {
-    accepted: Vec<usize>,
-    refused: Vec<(usize, Fault)>,
-    /// To be sent again, and why.
-    left: Vec<usize>,
-    /// The words of a refusal name the header.
-    names_header: bool,
-    throttled: bool,
-    refused_token: bool,
-    /// The words of a server error.
-    suspect: Option<String>,
-    unknown: bool,
-    /// AEP's id of an event that it took.
-    xaction_id: Option<String>,
 }
 
 impl<'a> Call<'a> {
@@ -251,52 +222,18 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Sends the witness, alone on the way, so that nothing newer is overtaken.
+    /// Whether AEP still takes what it took before.
     async fn ask_witness(&mut self) -> Witness {
-        let destination = self.destination;
-        if !destination.has_witness() {
-            return Witness::Missing;
+        let witness = self.destination.ask_witness().await;
+        if witness == Witness::Taken {
+            self.took_something();
         }
-        let (permit, slot) = destination.enter(true).await;
-        let Some(bytes) = destination.witness() else { return Witness::Missing };
-        destination.metrics.witnesses.add(1);
-        let message = Message { bytes };
-        let reply = destination.send(envelope::request_body([&message].into_iter())).await;
-        drop(slot);
-        let said = match reply.action {
-            Action::Read => {
-                let entry = response::read_batch(&reply.body, 1)
-                    .and_then(|entries| entries.first().map(|entry| classify::message(entry.said)));
-                entry.unwrap_or(MessageAction::Unknown)
-            }
-            Action::Isolate => MessageAction::Refuse,
-            _ => {
-                destination.hold(permit, &reply, false);
-                return Witness::Lost;
-            }
-        };
-        let action = match said {
-            MessageAction::Accept => {
-                permit.passed();
-                self.took_something();
-                return Witness::Taken;
-            }
-            MessageAction::Refuse => {
-                destination.note_fault(Code::HeaderRefused);
-                permit.failed(Code::HeaderRefused);
-                return Witness::Refused;
-            }
-            MessageAction::Retry(code) | MessageAction::Suspect(code) => Action::Retry(code),
-            MessageAction::Reauthorise => Action::Reauthorise,
-            MessageAction::Unknown => Action::Unknown,
-        };
-        destination.hold(permit, &Reply { action, ..reply }, false);
-        Witness::Lost
+        witness
     }
 
     /// Reads the verdicts of an answer.
     async fn read(&mut self, permit: Permit<'_>, piece: Piece, reply: Reply) {
-        let Some(verdicts) = read_verdicts(&piece, &reply) else {
+        let Some(verdicts) = read_verdicts(&piece, &reply.body) else {
             return self.unknown(permit, piece, &reply);
         };
         self.note_accepted(&verdicts);
@@ -402,53 +339,5 @@ impl<'a> Call<'a> {
     /// How many bytes a request of a piece has.
     fn length(&self, piece: &Piece) -> usize {
         envelope::request_length(self.of(piece))
-    }
-}
-
-/// What an answer says of each event; none where it does not say.
-fn read_verdicts(piece: &Piece, reply: &Reply) -> Option<Verdicts> {
-    let entries = response::read_batch(&reply.body, piece.events.len())?;
-    let mut verdicts = Verdicts::default();
-    let mut taken = None;
-    for (&event, entry) in piece.events.iter().zip(entries) {
-        match classify::message(entry.said) {
-            MessageAction::Accept => {
-                verdicts.accepted.push(event);
-                taken = Some(entry);
-            }
-            MessageAction::Refuse => {
-                verdicts.names_header |= response::names_header(&entry.words());
-                verdicts.refused.push((event, refusal(&entry)));
-            }
-            action => {
-                verdicts.left.push(event);
-                if matches!(action, MessageAction::Suspect(_)) {
-                    verdicts.suspect = Some(answered(&entry));
-                }
-                verdicts.throttled |= action == MessageAction::Retry(Code::Throttled);
-                verdicts.refused_token |= action == MessageAction::Reauthorise;
-                verdicts.unknown |= action == MessageAction::Unknown;
-            }
-        }
-    }
-    verdicts.xaction_id = taken.and_then(|entry| entry.xaction_id());
-    Some(verdicts)
-}
-
-/// The fault of a message that AEP refuses, in its own words.
-fn refusal(entry: &Entry<'_>) -> Fault {
-    let said = answered(entry);
-    let message = match entry.xaction_id() {
-        Some(id) => format!("AEP answered {said} (xactionId {id})"),
-        None => format!("AEP answered {said}"),
-    };
-    Fault::new(Code::Refused, message)
-}
-
-/// Status and words of an entry.
-fn answered(entry: &Entry<'_>) -> String {
-    match entry.said {
-        Said::Status(status) => format!("{status}: {}", entry.words()),
-        Said::Nothing | Said::Unreadable => entry.words(),
     }
 }

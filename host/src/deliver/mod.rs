@@ -17,10 +17,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::config::{self, Mode};
-use crate::fault::{Code, Domain, Fault};
-use crate::http::{
-    Answer, Bearer, Client, HeaderMap, HeaderName, HeaderValue, SendError, Token, Url,
-};
+use crate::fault::{Code, Fault};
+use crate::http::{Answer, Bearer, Client, HeaderMap, HeaderName, SendError, Token, Url};
 use crate::record::Operation;
 
 mod call;
@@ -30,6 +28,10 @@ mod gate;
 mod inlet;
 mod metrics;
 mod response;
+mod setup;
+mod status;
+mod verdicts;
+mod witness;
 mod work;
 
 #[cfg(test)]
@@ -42,9 +44,10 @@ use envelope::Envelope;
 use gate::{Gate, GateStatus, Permit, Timing};
 pub use inlet::InletError;
 pub use metrics::{BOUNDS_MS, Counter, DeliverMetrics, Histogram};
+pub use setup::DestinationError;
+use setup::request_headers;
+pub use status::{DestinationState, DestinationStatus};
 
-/// The largest event that is kept as a witness; larger ones are no good for a probe.
-const WITNESS_CAP: usize = 64 * 1024;
 /// How old a refused token must be before one more is fetched for a destination that refused the
 /// one before, too: IMS throttles those who ask too often.
 const TOKEN_MIN_AGE: Duration = Duration::from_mins(1);
@@ -96,96 +99,6 @@ struct Seen {
     witness: Option<Bytes>,
     fault: Option<(Code, Instant)>,
     xaction_id: Option<String>,
-}
-
-/// What `/status` shows of a destination.
-#[derive(Clone, Debug)]
-pub struct DestinationStatus {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Whether requests pass, wait, or need somebody to act.
-    pub state: DestinationState,
-    /// Requests on their way.
-    pub in_flight: usize,
-    /// The most requests on their way at once.
-    pub max_in_flight: usize,
-    /// The largest request that is sent, where AEP taught one smaller than the configuration's.
-    pub learned_bytes: Option<usize>,
-    /// Events that AEP took.
-    pub accepted: u64,
-    /// Events that AEP refused for good.
-    pub refused: u64,
-    /// Requests sent.
-    pub requests: u64,
-    /// The last fault, and how long ago.
-    pub last_fault: Option<(Code, Duration)>,
-    /// AEP's id of an event accepted lately, for its support.
-    pub last_xaction_id: Option<String>,
-}
-
-/// Whether requests pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DestinationState {
-    /// They pass.
-    Open,
-    /// They wait for AEP or the network; it ends by itself.
-    BackingOff {
-        /// Why.
-        code: Code,
-        /// For how long already.
-        since: Duration,
-        /// How long until the next try; zero while one is on its way.
-        retry_in: Duration,
-    },
-    /// They wait until somebody mends the configuration or the credential, or finds out why nobody
-    /// knows what arrives; meanwhile one request at a time is tried.
-    Paused {
-        /// Why.
-        code: Code,
-        /// For how long already.
-        since: Duration,
-        /// How long until the next try; zero while one is on its way.
-        retry_in: Duration,
-    },
-}
-
-/// Why a destination cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DestinationError {
-    /// Its inlet's address.
-    #[error("`destinations.{name}.inlet`: {source}")]
-    Inlet {
-        /// The destination.
-        name: String,
-        /// What is wrong.
-        source: InletError,
-    },
-    /// A request header.
-    #[error(
-        "`destinations.{name}.{field}`: `{header}` cannot be sent as a request header; use visible ASCII"
-    )]
-    Header {
-        /// The destination.
-        name: String,
-        /// The field.
-        field: &'static str,
-        /// The header's name.
-        header: String,
-    },
-    /// A header that the host writes itself.
-    #[error("`destinations.{name}.headers`: `{header}` is written by xylem; remove it")]
-    OwnHeader {
-        /// The destination.
-        name: String,
-        /// The header's name.
-        header: String,
-    },
-    /// A flow is needed and not given.
-    #[error("`destinations.{0}.flow` is missing: `mode: raw` needs the dataflow's id")]
-    Flow(String),
-    /// A token is wanted and there is no credential.
-    #[error("`destinations.{0}.authenticate` is true, but there is no `aep.auth`")]
-    NoToken(String),
 }
 
 impl Destination {
@@ -281,33 +194,6 @@ impl Destination {
     /// Counters.
     pub fn metrics(&self) -> &DeliverMetrics {
         &self.metrics
-    }
-
-    /// What `/status` shows.
-    pub fn status(&self) -> DestinationStatus {
-        let state = match self.gate.status() {
-            GateStatus::Open => DestinationState::Open,
-            GateStatus::Shut { code, since, retry_in, one_event, .. } => match code.domain() {
-                Domain::Infrastructure | Domain::Quota if !one_event => {
-                    DestinationState::BackingOff { code, since, retry_in }
-                }
-                _ => DestinationState::Paused { code, since, retry_in },
-            },
-        };
-        let learned = self.learned_bytes();
-        let seen = self.seen();
-        DestinationStatus {
-            name: self.name.clone(),
-            state,
-            in_flight: (self.max_in_flight as usize).saturating_sub(self.slots.available_permits()),
-            max_in_flight: self.max_in_flight as usize,
-            learned_bytes: Some(learned).filter(|&learned| learned < self.max_bytes),
-            accepted: self.metrics.accepted.get(),
-            refused: self.metrics.refused.get(),
-            requests: self.metrics.requests(),
-            last_fault: seen.fault.map(|(code, at)| (code, at.elapsed())),
-            last_xaction_id: seen.xaction_id.clone(),
-        }
     }
 
     /// Waits until a request may be sent, `alone` or beside others: the gate, then a slot.
@@ -467,45 +353,3 @@ impl Reply {
 
 /// The header that carries the token.
 const AUTHORIZATION: HeaderName = HeaderName::from_static("authorization");
-
-/// The constant headers of a destination's requests.
-fn request_headers(
-    name: &str,
-    destination: &config::Destination,
-    aep: &config::Aep,
-) -> Result<HeaderMap, DestinationError> {
-    /// Headers that the host or the transport writes.
-    const OWN: &[&str] = &[
-        "authorization",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "host",
-        "transfer-encoding",
-        "user-agent",
-    ];
-    let mut headers = HeaderMap::new();
-    let mut insert = |field, header: &str, value: &str| {
-        let refuse =
-            || DestinationError::Header { name: name.to_owned(), field, header: header.to_owned() };
-        let key = HeaderName::try_from(header).map_err(|_| refuse())?;
-        headers.insert(key, HeaderValue::try_from(value).map_err(|_| refuse())?);
-        Ok(())
-    };
-    insert("inlet", "content-type", "application/json")?;
-    if let Some(flow) = &destination.flow {
-        insert("flow", "x-adobe-flow-id", flow.as_str())?;
-    }
-    if let Some(sandbox) = &aep.sandbox {
-        insert("sandbox", "x-sandbox-name", sandbox)?;
-    }
-    for (header, value) in &destination.headers {
-        if OWN.contains(&header.to_ascii_lowercase().as_str()) {
-            let (name, header) = (name.to_owned(), header.clone());
-            return Err(DestinationError::OwnHeader { name, header });
-        }
-        insert("headers", header, value)?;
-    }
-    Ok(headers)
-}
