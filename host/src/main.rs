@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xylem::commands::{Exit, check, inspect, precompile, run, try_};
+use xylem::commands::{Exit, check, demo, inspect, precompile, run, try_};
 use xylem::telemetry::{self, LogArgs};
 
 /// Carries Kafka topics through WebAssembly plugins into Adobe Experience Platform.
@@ -26,6 +26,7 @@ struct Cli {
     reason = "each command's words stand at its arguments"
 )]
 enum Command {
+    Demo(demo::Args),
     Run(run::Args),
     Check(check::Args),
     Try(try_::Args),
@@ -34,13 +35,18 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    if matches!(cli.command, Command::Demo(_)) && cli.log.log == "info" {
+        // The demo's own page says what happens.
+        "warn".clone_into(&mut cli.log.log);
+    }
     if let Err(error) = telemetry::init(&cli.log) {
         drop(writeln!(std::io::stderr(), "xylem: {error}"));
         return Exit::Configuration.into();
     }
     xylem::stop::arm(std::env::var_os("XYLEM_STOP_AT").as_deref().and_then(|v| v.to_str()));
     let ended = match &cli.command {
+        Command::Demo(args) => demo::run(args),
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Try(args) => try_::run(args),

@@ -2,6 +2,7 @@
 
 pub mod attempt;
 pub mod check;
+pub mod demo;
 pub mod inspect;
 pub mod precompile;
 pub mod run;
