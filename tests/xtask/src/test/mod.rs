@@ -3,6 +3,7 @@
 mod count;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -26,18 +27,34 @@ pub(crate) struct Options {
 /// The parts, in the order in which they run.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// `cargo fmt --check`
+    Fmt,
     /// Install Apache Kafka and jco into `target/tools`
     Tools,
     /// Build the guests into `target/plugins`
     Plugins,
-    /// `cargo fmt --check`
-    Fmt,
     /// `cargo clippy` for this machine and, for the guests, for wasm
     Clippy,
+    /// Compile the programs and all tests
+    Build,
     /// `cargo test` of the whole workspace
     Test,
     /// `cargo doc`, warnings being errors
     Doc,
+}
+
+/// What a part cost: time on the clock, and CPU time of all it started, which says the same on a
+/// busy machine.
+struct Cost {
+    time: Duration,
+    cpu: Duration,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (time, cpu) = (self.time.as_secs_f64(), self.cpu.as_secs_f64());
+        write!(out, "{time:>7.1} s {cpu:>7.1} s")
+    }
 }
 
 /// How a part ended.
@@ -54,18 +71,20 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     let mut rows = Vec::new();
     for &part in Part::value_variants().iter().filter(|part| chosen(part)) {
         println!("--- {}", name(part));
-        let begin = Instant::now();
+        let (begin, cpu) = (Instant::now(), process::cpu_of_children());
         let end = run_part(part, options, &mut count)
             .unwrap_or_else(|error| End::Failed(format!("{error:#}")));
-        rows.push((part, begin.elapsed(), end));
+        let cost = Cost { time: begin.elapsed(), cpu: process::cpu_of_children() - cpu };
+        rows.push((part, cost, end));
     }
 
-    println!("\n{:<10} {:>8}  end", "part", "time");
-    for (part, took, end) in &rows {
-        println!("{:<10} {:>8}  {}", name(*part), seconds(*took), end.words());
+    println!("\n{:<10} {:>9} {:>9}  end", "part", "time", "CPU");
+    for (part, cost, end) in &rows {
+        println!("{:<10} {cost}  {}", name(*part), end.words());
     }
-    let total = rows.iter().map(|(_, took, _)| *took).sum();
-    println!("{:<10} {:>8}\n", "all", seconds(total));
+    let time = rows.iter().map(|(_, cost, _)| cost.time).sum();
+    let cpu = rows.iter().map(|(_, cost, _)| cost.cpu).sum();
+    println!("{:<10} {}\n", "all", Cost { time, cpu });
     for skip in &count.skips {
         println!("skipped: {skip}");
     }
@@ -87,9 +106,14 @@ fn run_part(part: Part, options: &Options, count: &mut Count) -> Result<End> {
             Ok(End::Passed)
         }
         Part::Clippy => clippy(),
-        Part::Test => {
+        Part::Build => {
             // Tests start the programs that ship; `cargo test` alone does not build them.
             process::build_programs()?;
+            let mut cargo = process::cargo()?;
+            process::run(cargo.args(["test", "--release", "--workspace", "--no-run"]))?;
+            Ok(End::Passed)
+        }
+        Part::Test => {
             let mut cargo = process::cargo()?;
             cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]);
             let status = count.run(cargo.args(&options.arguments))?;
@@ -139,8 +163,4 @@ impl End {
 
 fn name(part: Part) -> String {
     part.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
 }
