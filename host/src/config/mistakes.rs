@@ -226,6 +226,23 @@ fn a_file_that_is_not_there() {
     snapshot("file_missing", &missing.to_string());
 }
 
+#[test]
+fn the_examples_are_good() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path().join("xylem.yaml");
+        if path.is_file() {
+            seen += 1;
+            match load_with(&path, &Environment::new()) {
+                Ok(loaded) => assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings),
+                Err(errors) => panic!("{errors}"),
+            }
+        }
+    }
+    assert!(seen > 0, "there are no examples");
+}
+
 /// Invariant 10: whatever is wrong around a secret, its text is in no message.
 #[test]
 fn invariant_10_no_mistake_shows_a_secret() {
