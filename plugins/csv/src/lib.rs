@@ -38,7 +38,7 @@ type Names = Vec<Option<String>>;
 struct Settings<'a> {
     /// The mapping table.
     #[serde(borrow)]
-    mapping: &'a RawValue,
+    mapping: Option<&'a RawValue>,
     /// What stands for `_tenant` in the mapping's paths.
     tenant: Option<String>,
     /// Look-up files' texts by name.
@@ -91,6 +91,9 @@ impl Plugin for Csv {
     fn init(configuration: &str) -> Result<Self, String> {
         let settings: Settings<'_> = serde_json::from_str(configuration)
             .map_err(|error| format!("settings of the csv plugin: {error}"))?;
+        let table = settings
+            .mapping
+            .ok_or("the csv plugin needs a mapping table: state `mapping: FILE` beside it")?;
         let dialect = Dialect {
             delimiter: character("delimiter", settings.delimiter.as_deref())?.unwrap_or(b','),
             quote: match settings.quote.as_deref() {
@@ -116,7 +119,7 @@ impl Plugin for Csv {
             added: vec![ROW.to_owned()],
         };
         Ok(Csv {
-            mapping: Mapping::from_json(settings.mapping.get(), &options)
+            mapping: Mapping::from_json(table.get(), &options)
                 .map_err(|error| error.to_string())?,
             columns,
             encoding: decode::encoding(settings.encoding.as_deref().unwrap_or("utf-8"))?,

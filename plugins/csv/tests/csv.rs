@@ -75,6 +75,21 @@ fn a_document_with_a_header() {
     }
 }
 
+/// The fenced blocks of a language in this plugin's page.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let fences = include_str!("../README.md").split("```").skip(1).step_by(2);
+    fences.filter_map(|block| block.strip_prefix(language)).collect()
+}
+
+#[test]
+fn the_page_says_what_is_true() {
+    let table = serde_saphyr::from_str(blocks("yaml\n")[1]).unwrap();
+    let plugin = with_mapping(table, json!({"delimiter": ";", "decimal": "comma"}));
+    let expected =
+        blocks("json\n")[0].lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert_eq!(rows(&plugin, blocks("csv\n")[0].as_bytes()), expected.collect::<Vec<_>>());
+}
+
 #[test]
 fn a_record_is_one_row_where_columns_are_given() {
     let plugin = plugin(&["a", "b"], json!({"columns": ["a", "b"]}));

@@ -25,7 +25,7 @@ pub struct Json {
 struct Settings<'a> {
     /// The mapping table.
     #[serde(borrow)]
-    mapping: &'a RawValue,
+    mapping: Option<&'a RawValue>,
     /// What stands for `_tenant` in the mapping's paths.
     tenant: Option<String>,
     /// Look-up files' texts by name.
@@ -39,14 +39,17 @@ impl Plugin for Json {
     fn init(configuration: &str) -> Result<Self, String> {
         let settings: Settings<'_> = serde_json::from_str(configuration)
             .map_err(|error| format!("settings of the json plugin: {error}"))?;
+        let table = settings
+            .mapping
+            .ok_or("the json plugin needs a mapping table: state `mapping: FILE` beside it")?;
         let max_depth = settings.max_depth.unwrap_or(json::MAX_DEPTH);
         if !(1..=DEEPEST).contains(&max_depth) {
             return Err(format!("`max_depth` is {max_depth}; it must be from 1 to {DEEPEST}"));
         }
         let options =
             Options { tenant: settings.tenant, lookups: settings.lookups, ..Options::default() };
-        let mapping = Mapping::from_json(settings.mapping.get(), &options)
-            .map_err(|error| error.to_string())?;
+        let mapping =
+            Mapping::from_json(table.get(), &options).map_err(|error| error.to_string())?;
         Ok(Json { mapping, max_depth })
     }
 

@@ -56,6 +56,20 @@ fn a_document_becomes_events() {
     assert_eq!(body(run(&plugin, Some(Payload::Bytes(marked)))), expected);
 }
 
+/// The fenced blocks of a language in this plugin's page.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let fences = include_str!("../README.md").split("```").skip(1).step_by(2);
+    fences.filter_map(|block| block.strip_prefix(language)).collect()
+}
+
+#[test]
+fn the_page_says_what_is_true() {
+    let (tables, documents) = (blocks("yaml\n"), blocks("json\n"));
+    let table: serde_json::Value = serde_saphyr::from_str(tables[1]).unwrap();
+    let event = body(text(&plugin(&json!({"mapping": table})), documents[0]));
+    assert_eq!(event, serde_json::from_str::<serde_json::Value>(documents[1]).unwrap());
+}
+
 #[test]
 fn what_is_no_document_is_rejected_with_its_place() {
     let plugin =
@@ -93,7 +107,7 @@ fn a_tombstone_is_null() {
 #[test]
 fn settings_are_strict() {
     for (configuration, expected) in [
-        (json!({}), "missing field `mapping`"),
+        (json!({}), "needs a mapping table"),
         (
             json!({"mapping": {"events": [{"fields": {"a": ".a"}}]}, "maxdepth": 1}),
             "unknown field `maxdepth`",

@@ -171,7 +171,9 @@ impl Library {
     fn needed_by(&mut self, term: &Term<&str>) -> Vec<Def<&'static str>> {
         if self.definitions.is_empty() {
             let all = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-            self.definitions = all.filter(|def| !LEFT_OUT.contains(&def.name)).collect();
+            let theirs = all.filter(|def| !LEFT_OUT.contains(&def.name) && !natives::replaces(def));
+            // A definition sees those before it only, and theirs use ours.
+            self.definitions = natives::definitions().into_iter().chain(theirs).collect();
         }
         let mut needed = vec![false; self.definitions.len()];
         let mut names = Vec::new();

@@ -238,3 +238,39 @@ unmapped: ignore
         assert_eq!(crate::support::event(&mapping, document), expected);
     }
 }
+
+/// The table on the crate's page makes what the page says.
+#[test]
+fn the_page_says_what_is_true() {
+    let page = include_str!("../../README.md");
+    let blocks = |language: &str| {
+        let fences = page.split("```").skip(1).step_by(2);
+        fences.filter_map(|block| block.strip_prefix(language)).collect::<Vec<_>>()
+    };
+    let documents = blocks("json\n");
+    let mapping = mapping(blocks("yaml\n")[0]);
+    let expected: Json = serde_json::from_str(documents[1]).unwrap();
+    assert_eq!(crate::support::event(&mapping, documents[0]), expected);
+}
+
+/// Every key that the table knows is named on the crate's page.
+#[test]
+fn the_page_names_every_key() {
+    let page = include_str!("../../README.md");
+    let refusal = |yaml: &str| crate::support::try_mapping(yaml).err().unwrap();
+    for unknown in [
+        refusal("unheard-of-key: 1"),
+        refusal("events: [{unheard-of-key: 1}]"),
+        refusal("events: [{fields: {a: {unheard-of-key: 1}}}]"),
+        refusal("events: [{fields: {a: {from: .a, type: unheard-of-type}}}]"),
+    ] {
+        let names = unknown.split("there are: ").nth(1).unwrap().trim_end_matches(')');
+        assert!(names.split(", ").count() > 3, "{unknown}");
+        for name in names.split(", ") {
+            assert!(
+                page.contains(&format!("`{name}`")) || page.contains(&format!("`{{{name}: ")),
+                "`{name}` is not on the page"
+            );
+        }
+    }
+}
