@@ -8,6 +8,7 @@ mod world;
 
 mod crash;
 mod delivery;
+mod documents;
 mod hostile;
 mod sandbox;
 mod try_;
