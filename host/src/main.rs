@@ -21,9 +21,12 @@ struct Cli {
 
 /// The commands; their own words are at their arguments.
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::missing_docs_in_private_items,
-    reason = "each command's words stand at its arguments"
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::missing_docs_in_private_items,
+        reason = "each command's words stand at its arguments"
+    )
 )]
 enum Command {
     Demo(demo::Args),

@@ -16,7 +16,6 @@ pub use mock::MockCluster;
 pub use peer::Peer;
 pub use probe::{Probe, ProbeError, probe};
 pub use producer::{Letter, Producer};
-pub use settings::OWN_PROPERTIES;
 
 /// A failure of the Kafka client.
 #[derive(Debug, thiserror::Error)]

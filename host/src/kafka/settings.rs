@@ -1,34 +1,9 @@
-//! librdkafka's settings from the configuration.
+//! librdkafka's settings from the configuration. Which of them `kafka.properties` may not set stands
+//! in the rules of the configuration.
 
 use rdkafka::ClientConfig;
 
 use crate::config::{GroupProtocol, Kafka, SaslMechanism, Start};
-
-/// Properties that decide delivery: they are set here and refused in `kafka.properties`.
-pub const OWN_PROPERTIES: &[&str] = &[
-    "auto.commit.interval.ms",
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "group.id",
-    "group.instance.id",
-    "group.protocol",
-    "isolation.level",
-    "metadata.broker.list",
-    "partition.assignment.strategy",
-    "sasl.mechanism",
-    "sasl.mechanisms",
-    "sasl.password",
-    "sasl.username",
-    "security.protocol",
-    "session.timeout.ms",
-    "ssl.ca.location",
-    "ssl.certificate.location",
-    "ssl.key.pem",
-];
 
 /// What consumer and producer share: brokers and security.
 pub(super) fn common(kafka: &Kafka) -> ClientConfig {
