@@ -104,10 +104,10 @@ fn a_schema_and_a_plugin_that_are_wrong_are_told_at_their_place() {
         assert_eq!(code, Some(2), "{report}");
         assert_eq!(report["problems"][0]["path"], "destinations.events.schema.file");
 
-        let setup = setup_with_settings("{ misbehave: no-such-way, on: x }");
-        let (report, code) = self::report(&setup, &[]);
-        assert_eq!(code, Some(2), "{report}");
-        assert_eq!(report["problems"][0]["path"], "pipelines.echo.chain", "{report}");
+        let refused = setup_with_settings("{ misbehave: no-such-way, on: x }");
+        let (refusal, refused_code) = self::report(&refused, &[]);
+        assert_eq!(refused_code, Some(2), "{refusal}");
+        assert_eq!(refusal["problems"][0]["path"], "pipelines.echo.chain", "{refusal}");
     });
 }
 
