@@ -1,6 +1,11 @@
 //! All integration tests, in one binary: wasmtime and librdkafka are linked once.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::shadow_unrelated,
+    reason = "a test may panic, and tells one thing after the other"
+)]
 
 mod check;
 mod fixture;

@@ -1,7 +1,5 @@
 //! `xylem try`, as its users and scripts call it.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
-
 use std::process::Output;
 use std::time::Duration;
 

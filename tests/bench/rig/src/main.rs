@@ -15,7 +15,6 @@
     clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
-    clippy::missing_docs_in_private_items,
     reason = "a benchmark may panic, prints its table, and counts below 2^52"
 )]
 
@@ -32,10 +31,12 @@ use clap::{Parser, Subcommand};
 /// What a record costs.
 #[derive(Debug, Parser)]
 struct Cli {
+    /// Which part of it.
     #[command(subcommand)]
     command: Command,
 }
 
+/// The benchmark, and the processes that it starts.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs all subjects in turn and prints the table.
