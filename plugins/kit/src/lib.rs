@@ -1,6 +1,6 @@
 //! What every Rust plugin shares: the contract's types, one trait and the export macro.
 //!
-//! ```ignore
+//! ```text
 //! struct Orders;
 //!
 //! impl xylem_kit::Plugin for Orders {
