@@ -14,6 +14,9 @@ pub(crate) struct Options {
     /// figures the same
     #[arg(long)]
     without_lto: bool,
+    /// Instead measure how fast `xylem` is ready, and what it holds when idle
+    #[arg(long)]
+    idle: bool,
     /// Passed on to the benchmark: `--workload order|order1k|filter`, `--records`, `--rounds`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -30,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let rig = folder.join("xylem-bench");
     let status = Command::new(&rig)
         .current_dir(workspace::root()?)
-        .args(["run", "--xylem"])
+        .args([if options.idle { "idle" } else { "run" }, "--xylem"])
         .arg(folder.join("xylem"))
         .args(&options.arguments)
         .status()

@@ -20,6 +20,7 @@
 
 mod ceiling;
 mod floor;
+mod idle;
 mod inlet;
 mod measure;
 mod rounds;
@@ -41,6 +42,8 @@ struct Cli {
 enum Command {
     /// Runs all subjects in turn and prints the table.
     Run(rounds::Args),
+    /// Measures how fast `xylem` is ready, and what it holds when idle.
+    Idle(idle::Args),
     /// The counting inlet.
     #[command(hide = true)]
     Inlet,
@@ -67,6 +70,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(args) => rounds::run(&args),
+        Command::Idle(args) => idle::run(&args),
         Command::Inlet => inlet::run(),
         Command::Floor { brokers, topic, group, inlet } => {
             floor::run(&brokers, &topic, &group, &inlet)
