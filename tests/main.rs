@@ -17,4 +17,5 @@ mod documents;
 mod hostile;
 mod sandbox;
 mod try_;
+mod verdicts;
 mod workloads;

@@ -54,7 +54,9 @@ fn walk(schema: &mut Value, within: bool) -> Result<(), String> {
             walk(branch, true)?;
         }
     }
-    if within || fields.contains_key("additionalProperties") {
+    // Where patterns name the other keys, the schema is not silent on them.
+    let says_others = ["additionalProperties", "patternProperties"];
+    if within || says_others.iter().any(|keyword| fields.contains_key(*keyword)) {
         return Ok(());
     }
     if combined {
@@ -117,11 +119,11 @@ mod tests {
     #[test]
     fn objects_that_list_properties_are_closed() {
         let open = json!({"properties": {"a": {"items": {"properties": {"properties": {"type": "string"}}}},
-            "map": {"additionalProperties": {"properties": {"x": {}}}}, "free": {"type": "object"}}});
+            "map": {"additionalProperties": {"properties": {"x": {}}}}, "free": {"type": "object"}, "named": {"properties": {"x": {}}, "patternProperties": {"^y": {}}}}});
         let expected = json!({"additionalProperties": false, "properties": {
             "a": {"items": {"additionalProperties": false, "properties": {"properties": {"type": "string"}}}},
             "map": {"additionalProperties": {"additionalProperties": false, "properties": {"x": {}}}},
-            "free": {"type": "object"}}});
+            "free": {"type": "object"}, "named": {"properties": {"x": {}}, "patternProperties": {"^y": {}}}}});
         assert_eq!(closed(open), expected);
         assert_eq!(closed(expected.clone()), expected, "closed already");
     }
