@@ -8,6 +8,8 @@
     reason = "a test may panic, and tells one thing after the other"
 )]
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,7 @@ use xylem::plugin::{
     Loader, Outcome, Phase, Plugin, RunError, Runner, StartError,
 };
 use xylem::record::{Event, Header, PartitionId, Record};
-use xylem_tests::{guests, within};
+use xylem_tests::{binary, guests, run_to_end, within};
 
 /// A test that takes longer hangs.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -359,6 +361,25 @@ fn a_leak_costs_runs_and_no_record() {
 }
 
 #[test]
+fn an_instance_that_has_grown_is_replaced_in_time() {
+    within(LIMIT, || {
+        let mut runner = runner(vec![hostile(r#"{"misbehave":"leak","on":0,"amount":40000000}"#)]);
+        for _ in 0..2 {
+            runner.transform(&source(), &records(1)).unwrap();
+            let grown = runner.take_usage()[0];
+            assert!(grown.memory_bytes > 40_000_000, "{grown:?}");
+            let later = Record { offset: 7, payload: Some(body(7).into()), ..Record::default() };
+            for _ in 0..1_000 {
+                let outcomes = runner.transform(&source(), std::slice::from_ref(&later)).unwrap();
+                assert!(outcomes == [echoed(7)]);
+            }
+            let usage = runner.take_usage()[0];
+            assert!(usage.failures == 0 && usage.memory_bytes < 2_000_000, "{usage:?}");
+        }
+    });
+}
+
+#[test]
 fn a_chain_hands_events_on() {
     within(LIMIT, || {
         let route = hostile(r#"{"misbehave":"unknown-route","on":1}"#);
@@ -431,6 +452,76 @@ fn what_is_no_plugin_is_refused_with_a_reason() {
             replaced(&wasm, b"xylem:plugin/transformer@0.1.0", b"xylem:plugin/transformer@0.2.0");
         let later = refused(&later).to_string();
         assert!(later.contains("version 0.2.0, this host has version 0.1.0"), "{later}");
+    });
+}
+
+#[test]
+fn a_child_compiles_and_the_cache_serves_without_one() {
+    // Built outside the limit, since that may take longer than any test.
+    let xylem = binary("xylem");
+    within(LIMIT, move || {
+        let wasm = std::fs::read(guests::built("example-rust")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let loaded = |compiler: PathBuf, cache: Cache| {
+            let loader = Loader::new(Engine::new().unwrap(), cache, Compile::Child(compiler));
+            loader.load("example", &wasm, &SMALL).map(|component| component.digest().to_owned())
+        };
+        let nobody = || PathBuf::from("/nonexistent/xylem");
+        let own = folder.path().join("own");
+        let missed = loaded(nobody(), Cache::private(&own)).unwrap_err().to_string();
+        assert!(missed.starts_with("compiling `example` failed (not run)"), "{missed}");
+        let digest = loaded(xylem, Cache::private(&own)).unwrap();
+        assert_eq!(loaded(nobody(), Cache::private(&own)).unwrap(), digest);
+
+        // Filled ahead, as an image's build does, and then read-only.
+        let filled = folder.path().join("filled");
+        let guest = guests::built("example-rust");
+        let arguments = ["precompile", "--cache", "filled", guest.to_str().unwrap(), "--json"];
+        let output = run_to_end(folder.path(), &arguments);
+        let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&line["state"], &line["digest"]), (&"compiled".into(), &digest.clone().into()));
+        std::fs::set_permissions(&filled, std::fs::Permissions::from_mode(0o555)).unwrap();
+        assert_eq!(loaded(nobody(), Cache::private(&filled)).unwrap(), digest);
+        std::fs::set_permissions(&filled, std::fs::Permissions::from_mode(0o755)).unwrap();
+    });
+}
+
+#[test]
+fn a_compiler_that_dies_is_an_error_with_its_status() {
+    within(LIMIT, || {
+        let wasm = std::fs::read(guests::built("example-rust")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::private(folder.path());
+        let compile = Compile::Child(PathBuf::from("/bin/false"));
+        let loader = Loader::new(Engine::new().unwrap(), cache, compile);
+        let error = loader.load("example", &wasm, &SMALL).err().unwrap().to_string();
+        assert!(error.contains("exit status: 1") && error.contains("MiB"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+    });
+}
+
+#[test]
+fn inspect_says_what_a_component_is() {
+    binary("xylem");
+    within(LIMIT, || {
+        let folder = tempfile::tempdir().unwrap();
+        let guest = guests::built("example-rust");
+        let inspect = |file: &str| {
+            let arguments = ["inspect", "--json", "--cache", "cache", file];
+            let output = run_to_end(folder.path(), &arguments);
+            (output.status.code().unwrap(), output)
+        };
+        let (code, output) = inspect(guest.to_str().unwrap());
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(code, 0);
+        assert_eq!(report["deterministic"], true);
+        assert_eq!(report["exports"], serde_json::json!(["xylem:plugin/transformer@0.1.0"]));
+        assert_eq!(report["wasm_bytes"], std::fs::metadata(&guest).unwrap().len());
+
+        std::fs::write(folder.path().join("core.wasm"), b"\0asm\x01\0\0\0").unwrap();
+        let (code, output) = inspect("core.wasm");
+        assert_eq!(code, 1);
+        assert!(String::from_utf8(output.stderr).unwrap().contains("is a core module"));
     });
 }
 

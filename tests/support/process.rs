@@ -208,7 +208,7 @@ pub fn run_to_end(folder: &Path, arguments: &[&str]) -> Output {
 
 /// A program of this workspace, built when it is first asked for: `cargo test` builds libraries
 /// and tests only, and an old binary would prove nothing.
-fn binary(name: &str) -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

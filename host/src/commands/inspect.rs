@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::plugin::{Cache, Compile, Engine, Loader, Report, read_component};
+use crate::plugin::{Cache, Compile, Engine, LoadError, Loader, Report, read_component};
 
 /// Show what a component imports and what it gets of that, what it exports, what it weighs, who
 /// made it, and whether it is a plugin.
@@ -62,7 +62,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let cache = args.cache.as_ref().map_or_else(Cache::of_user, Cache::private);
     let loader = Loader::new(Engine::new()?, cache, Compile::InProcess);
     let wasm = read_component(&args.component)?;
-    let report = loader.inspect(&args.component.display().to_string(), &wasm)?;
+    let report = match loader.inspect(&args.component.display().to_string(), &wasm) {
+        Ok(report) => report,
+        // The answer to what this is: nothing that could be a plugin.
+        Err(
+            error @ (LoadError::NotAComponent { .. }
+            | LoadError::Truncated { .. }
+            | LoadError::NotUnderstood { .. }),
+        ) => {
+            writeln!(std::io::stderr(), "{error}")?;
+            return Ok(ExitCode::from(1));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let view = view(&args.component, &report);
     let mut out = std::io::stdout().lock();
     if args.json {

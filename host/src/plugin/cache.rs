@@ -9,6 +9,7 @@ use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
@@ -16,6 +17,19 @@ use super::error::LoadError;
 
 /// The length of the checksum at a file's end.
 const CHECKSUM: u64 = 32;
+
+/// How native code's files end.
+const SUFFIX: &str = ".native";
+
+/// How files begin that are being written.
+const PREFIX: &str = "compiling-";
+
+/// What a cache may hold, in bytes: a dozen Python plugins or a thousand Rust ones. Above it the
+/// files go that were used longest ago.
+const MAX_BYTES: u64 = 512 * 1024 * 1024;
+
+/// A file that is still being written after this time belongs to a process that was killed.
+const ABANDONED: Duration = Duration::from_hours(1);
 
 /// A directory of native code.
 #[derive(Clone, Debug)]
@@ -46,13 +60,13 @@ impl Native {
 impl Cache {
     /// A cache for this user alone.
     pub fn private(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), modes: (0o700, 0o600) }
+        Self { directory: absolute(directory.into()), modes: (0o700, 0o600) }
     }
 
     /// A cache that others may read: filled when an image is built or by an init container, used
     /// by a process that may be another user's.
     pub fn shared(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), modes: (0o755, 0o644) }
+        Self { directory: absolute(directory.into()), modes: (0o755, 0o644) }
     }
 
     /// The cache in the user's cache directory: `xylem` in `$XDG_CACHE_HOME` or `~/.cache`; without
@@ -89,7 +103,11 @@ impl Cache {
         let refused = match file.metadata() {
             Ok(metadata) if !is_trusted(&metadata) => "others may write it",
             Ok(metadata) => match is_whole(&mut file, key, metadata.len()) {
-                Ok(true) => return Some(path),
+                Ok(true) => {
+                    // Only for the order in which files go; a read-only cache has none.
+                    file.set_modified(SystemTime::now()).ok();
+                    return Some(path);
+                }
                 Ok(false) => "its checksum differs",
                 Err(_) => "it cannot be read",
             },
@@ -101,7 +119,9 @@ impl Cache {
 
     /// A file for native code to be written to, beside where it will be kept.
     pub(super) fn begin(&self) -> Result<NamedTempFile, LoadError> {
-        let made = self.make_directory().and_then(|()| NamedTempFile::new_in(&self.directory));
+        let made = self
+            .make_directory()
+            .and_then(|()| tempfile::Builder::new().prefix(PREFIX).tempfile_in(&self.directory));
         made.or_else(|error| {
             let directory = self.directory.display();
             tracing::warn!(%directory, %error, "native code is not kept");
@@ -123,7 +143,37 @@ impl Cache {
         file.as_file().set_permissions(permissions).map_err(failed)?;
         let path = self.path(key);
         file.persist(&path).map_err(|error| failed(error.error))?;
+        if let Err(error) = self.prune(MAX_BYTES) {
+            tracing::warn!(directory = %self.directory.display(), %error, "the cache is not tidied");
+        }
         Ok(Native::Kept(path))
+    }
+
+    /// Removes what was used longest ago above `limit` bytes, but the newest file, and what killed
+    /// processes left. Code that is mapped stays until it is unmapped.
+    fn prune(&self, limit: u64) -> std::io::Result<()> {
+        let mut kept = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let (name, metadata) = (entry.file_name(), entry.metadata()?);
+            let (name, modified) = (name.to_string_lossy(), metadata.modified()?);
+            if name.ends_with(SUFFIX) {
+                kept.push((modified, metadata.len(), entry.path()));
+            } else if name.starts_with(PREFIX)
+                && modified.elapsed().is_ok_and(|age| age > ABANDONED)
+            {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        kept.sort_by(|a, b| b.cmp(a));
+        let mut total = 0;
+        for (at, (_, len, path)) in kept.into_iter().enumerate() {
+            total += len;
+            if total > limit && at > 0 {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// The error of a cache that kept nothing.
@@ -138,12 +188,17 @@ impl Cache {
     }
 
     fn path(&self, key: &str) -> PathBuf {
-        self.directory.join(format!("{key}.native"))
+        self.directory.join(format!("{key}{SUFFIX}"))
     }
 
     fn error(&self, what: &'static str, source: std::io::Error) -> LoadError {
         LoadError::Cache { what, path: self.directory.clone(), source }
     }
+}
+
+/// A path that means the same to a child process.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// Whether only we or the superuser can have written a file.
@@ -213,6 +268,33 @@ mod tests {
         assert_eq!(cache.find("a"), None);
         keep(&cache, "a", b"code");
         assert!(cache.find("a").is_some(), "written again");
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_goes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::private(directory.path());
+        let now = SystemTime::now();
+        let aged = |name: &str, minutes| {
+            let path = directory.path().join(name);
+            let file = File::options().create(true).append(true).open(&path).unwrap();
+            file.set_modified(now - Duration::from_mins(minutes)).unwrap();
+            path
+        };
+        for (key, minutes) in [("a", 5), ("b", 9), ("c", 1)] {
+            keep(&cache, key, &[0; 68]);
+            aged(&format!("{key}.native"), minutes);
+        }
+        let (abandoned, fresh) = (aged("compiling-1", 61), aged("compiling-2", 59));
+        let foreign = aged("foreign", 1_000);
+        assert!(cache.find("b").is_some(), "and so it is the one used last");
+        cache.prune(200).unwrap();
+        assert!(
+            cache.find("b").is_some() && cache.find("c").is_some() && cache.find("a").is_none()
+        );
+        assert!(!abandoned.exists() && fresh.exists() && foreign.exists());
+        cache.prune(0).unwrap();
+        assert!(cache.find("c").is_some() && cache.find("b").is_none(), "the newest stays");
     }
 
     #[test]

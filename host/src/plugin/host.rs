@@ -75,7 +75,7 @@ pub type Sink = Arc<dyn Fn(Line<'_>) + Send + Sync>;
 pub struct Hooks {
     /// Where guests' lines go.
     pub sink: Sink,
-    /// Called once in each `transform` that uses more than 20 ms of CPU time, on the worker's own
+    /// Called once in each `transform` (or `start`) that uses more than 20 ms of CPU time, on the worker's own
     /// thread while the guest stands still: it may wake a spare worker and must not block.
     pub on_busy: Arc<dyn Fn() + Send + Sync>,
     /// Once true, running calls end within a tick, nothing decided.
@@ -237,6 +237,12 @@ pub(super) fn shorten(text: &str, limit: usize) -> &str {
     text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
 }
 
+/// The last `limit` bytes of a text, cut between characters.
+pub(super) fn shorten_front(text: &str, limit: usize) -> &str {
+    let at = text.ceil_char_boundary(text.len().saturating_sub(limit));
+    text.get(at..).unwrap_or(text)
+}
+
 /// The last bytes of a stream.
 #[derive(Default)]
 pub(super) struct Tail(Vec<u8>);
@@ -285,5 +291,7 @@ mod tests {
         assert_eq!(shorten("aé", 2), "a");
         assert_eq!(shorten("aé", 3), "aé");
         assert_eq!(shorten("aé", 30), "aé");
+        assert_eq!(shorten_front("éa", 2), "a");
+        assert_eq!(shorten_front("éa", 3), "éa");
     }
 }

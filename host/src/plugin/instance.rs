@@ -9,7 +9,7 @@ use super::bindings::{self, Outcome, Record, Source};
 use super::chain::Plugin;
 use super::engine::Engine;
 use super::error::{RunError, StartError};
-use super::host::{Clock, Ended, Hooks, Host, Phase, cpu_time, on_tick, shorten};
+use super::host::{Clock, Ended, Hooks, Host, Phase, cpu_time, on_tick, shorten, shorten_front};
 use super::limits::Limits;
 use crate::fault::{Code, Fault};
 
@@ -54,9 +54,14 @@ pub(super) struct Instance {
 
 impl Instance {
     /// Makes an instance and runs its `init`, under the limits of a call each.
-    pub(super) fn start(plugin: &Plugin, hooks: &Hooks) -> Result<Self, RunError> {
+    pub(super) fn start(
+        plugin: &Plugin,
+        hooks: &Hooks,
+        clock: &mut Clock,
+    ) -> Result<Self, RunError> {
         let component = &plugin.component;
-        let host = Host::new(&plugin.name, &plugin.limits, hooks);
+        let mut host = Host::new(&plugin.name, &plugin.limits, hooks);
+        host.clock = *clock;
         let mut store = Store::new(component.pre.engine(), host);
         store.limiter(|data| &mut data.meter);
         store.epoch_deadline_callback(on_tick);
@@ -82,6 +87,7 @@ impl Instance {
             return Err(StartError::Refused { plugin: plugin.name.clone(), text }.into());
         }
         store.data_mut().phase = Phase::Transform;
+        *clock = store.data().clock;
         let (engine, limits) = (component.engine.clone(), plugin.limits);
         Ok(Self { store, exports, engine, limits, calls: 0 })
     }
@@ -155,31 +161,28 @@ impl Guard<'_> {
 
     /// What an error of wasmtime means.
     fn failure(&self, host: &Host, error: &wasmtime::Error) -> Failure {
-        let words = host.output.text();
-        let words = words.trim();
+        let output = host.output.text();
+        let words = shorten_front(output.trim(), MAX_WORDS);
         let cause = error.root_cause().to_string();
-        let said = match words {
-            "" => cause.clone(),
-            words => format!("{cause}: {words}"),
+        let with_words = |text: String| match words {
+            "" => text,
+            words => format!("{text}\n{words}"),
         };
         let (code, text) = match (&host.ended, host.meter.refused) {
             (Some(Ended::Stopped), _) => return Failure::Stopped,
             (Some(Ended::Deadline), _) => (Code::PluginDeadline, cause),
-            (Some(Ended::Blocked), _) => (Code::PluginBlocked, said),
+            (Some(Ended::Blocked), _) => (Code::PluginBlocked, with_words(cause)),
             (None, _) if is_output_size(error) => (Code::PluginOutputSize, cause),
             // An allocator that is refused memory aborts.
             (None, Some(wanted)) if is_abort(error) => {
                 let limit = self.limits.max_memory_bytes;
                 let text =
                     format!("the guest wants {wanted} bytes of memory, the limit is {limit}");
-                (
-                    Code::PluginMemory,
-                    if words.is_empty() { text } else { format!("{text}: {words}") },
-                )
+                (Code::PluginMemory, with_words(text))
             }
-            _ => (Code::PluginTrap, said),
+            _ => (Code::PluginTrap, with_words(cause)),
         };
-        let mut fault = Box::new(Fault::new(code, shorten(&text, MAX_WORDS)));
+        let mut fault = Box::new(Fault::new(code, text));
         fault.trace = error
             .downcast_ref::<WasmBacktrace>()
             .map(|trace| shorten(&trace.to_string(), MAX_WORDS).to_owned());

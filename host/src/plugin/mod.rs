@@ -34,4 +34,5 @@ pub use engine::{Engine, MAX_STACK_BYTES, WORKER_STACK_BYTES};
 pub use error::{LoadError, RunError, StartError};
 pub use host::{Hooks, Level, Line, Phase, Sink};
 pub use limits::Limits;
+pub use room::left as memory_left;
 pub use runner::{Runner, Usage};

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-/// The memory that can still be had, in bytes; none where nothing says so (macOS).
-pub(super) fn left() -> Option<u64> {
+/// The memory that can still be had, in bytes: of the container's limit and of the machine. None
+/// where nothing says so (macOS).
+pub fn left() -> Option<u64> {
     left_under(Path::new("/"))
 }
 

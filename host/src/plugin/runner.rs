@@ -67,8 +67,9 @@ impl Runner {
     ///
     /// Invariant 6: the gate of a reload calls this before a generation may replace another.
     pub fn start(&mut self) -> Result<(), RunError> {
+        let mut clock = Clock::new(cpu_time());
         for (slot, plugin) in self.steps.iter_mut().zip(&self.chain.plugins) {
-            slot.instance(plugin, &self.hooks)?;
+            slot.instance(plugin, &self.hooks, &mut clock)?;
         }
         Ok(())
     }
@@ -104,6 +105,12 @@ impl Runner {
         Ok(batch.finish())
     }
 }
+
+/// A runner is made on one thread and used on another.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Runner>();
+};
 
 /// Records on their way through a chain.
 struct Batch<'a> {
@@ -234,7 +241,12 @@ impl Step<'_> {
 
 impl Slot {
     /// The instance, made if there is none.
-    fn instance(&mut self, plugin: &Plugin, hooks: &Hooks) -> Result<&mut Instance, RunError> {
+    fn instance(
+        &mut self,
+        plugin: &Plugin,
+        hooks: &Hooks,
+        clock: &mut Clock,
+    ) -> Result<&mut Instance, RunError> {
         if self.instance.as_ref().is_some_and(Instance::is_worn) {
             self.instance = None;
         }
@@ -242,7 +254,7 @@ impl Slot {
             Some(instance) => Ok(instance),
             empty => {
                 self.usage.instances += 1;
-                Ok(empty.insert(Instance::start(plugin, hooks)?))
+                Ok(empty.insert(Instance::start(plugin, hooks, clock)?))
             }
         }
     }
@@ -352,7 +364,7 @@ impl Slot {
         clock: &mut Clock,
     ) -> Result<Result<Vec<bindings::Outcome>, Box<Fault>>, RunError> {
         let bytes = records.iter().map(weight).sum();
-        let instance = self.instance(step.plugin, step.hooks)?;
+        let instance = self.instance(step.plugin, step.hooks, clock)?;
         let result = instance.transform(step.source(), records, bytes, clock);
         self.usage.calls += 1;
         self.usage.records += records.len() as u64;
