@@ -17,5 +17,6 @@ mod documents;
 mod hostile;
 mod sandbox;
 mod try_;
+mod twins;
 mod verdicts;
 mod workloads;
