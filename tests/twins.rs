@@ -12,7 +12,7 @@ use xylem::plugin::{
 use xylem::record::{Header, PartitionId, Record};
 use xylem_tests::{guests, within};
 
-/// Compiling QuickJS takes a second where the machine has nothing else to do.
+/// Compiling `QuickJS` takes a second where the machine has nothing else to do.
 const LIMIT: Duration = Duration::from_mins(5);
 
 const FULL: &str = r#"{"email":"ana@example.com","firstName":"Ana","lastName":"S\u00e9\u0001ousa 😀",

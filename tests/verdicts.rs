@@ -191,7 +191,7 @@ fn places(value: &Value) -> Vec<String> {
     match value {
         Value::Object(members) => members.iter().for_each(|(key, inner)| under(key, inner)),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(n, item)| under(&n.to_string(), item))
+            items.iter().enumerate().for_each(|(n, item)| under(&n.to_string(), item));
         }
         _ => {}
     }

@@ -74,7 +74,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         let (begin, cpu) = (Instant::now(), process::cpu_of_children());
         let end = run_part(part, options, &mut count)
             .unwrap_or_else(|error| End::Failed(format!("{error:#}")));
-        let cost = Cost { time: begin.elapsed(), cpu: process::cpu_of_children().saturating_sub(cpu) };
+        let cost =
+            Cost { time: begin.elapsed(), cpu: process::cpu_of_children().saturating_sub(cpu) };
         rows.push((part, cost, end));
     }
 
