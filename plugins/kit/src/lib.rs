@@ -1,14 +1,30 @@
 //! What every Rust plugin shares: the contract's types, one trait and the export macro.
 //!
-//! ```text
-//! struct Orders;
+//! ```
+//! use xylem_kit::{Outcome, Payload, Plugin, Record, Source, event, reject};
 //!
-//! impl xylem_kit::Plugin for Orders {
-//!     fn init(configuration: &str) -> Result<Self, String> { … }
-//!     fn transform(&self, source: &Source, record: &Record) -> Outcome { … }
+//! struct Greetings {
+//!     greeting: String,
 //! }
 //!
-//! xylem_kit::export!(Orders);
+//! impl Plugin for Greetings {
+//!     fn init(configuration: &str) -> Result<Self, String> {
+//!         Ok(Greetings { greeting: configuration.to_owned() })
+//!     }
+//!
+//!     fn transform(&self, _source: &Source, record: &Record) -> Outcome {
+//!         match &record.payload {
+//!             Some(Payload::Text(name)) => {
+//!                 Outcome::Emit(vec![event(format!(r#"{{"title":"{} {name}"}}"#, self.greeting))])
+//!             }
+//!             Some(Payload::Bytes(_)) => reject("not-text", "the pipeline must say `payload: text`"),
+//!             None => Outcome::Filter("tombstone".to_owned()),
+//!         }
+//!     }
+//! }
+//!
+//! xylem_kit::export!(Greetings);
+//! # fn main() {}
 //! ```
 //!
 //! The types are generated from `wit/plugin.wit` and compile for the developer's own machine too,
