@@ -1,6 +1,6 @@
 //! The harness: what an integration test stands on.
 //!
-//! - [`within`] and [`eventually`]: a limit for each test, a patience for each condition, no sleep;
+//! - [`within`] and [`eventually()`]: a limit for each test, a patience for each condition, no sleep;
 //! - [`kafka`]: a real Apache Kafka and the plain client that looks at it from outside;
 //! - [`Xylem`]: the built binary as a child, to be stopped and killed;
 //! - [`guests`]: the components that `cargo xtask plugins` builds;

@@ -1,6 +1,6 @@
 //! A source document as a tree whose leaves remember what became of them.
 //!
-//! A mapping reads leaves through [`Node::text`], [`Node::number`] and [`Node::is`], which note the
+//! A mapping reads leaves through [`Node::text`] and [`Node::is`], which note the
 //! leaf as *used*; what it leaves out on purpose it gives to [`Node::leave_out`] or declares in a
 //! table ([`crate::conserve`]). What is neither is a field that the mapping does not know, and can
 //! be reported: nothing is dropped unseen.

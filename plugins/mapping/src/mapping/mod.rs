@@ -79,7 +79,7 @@ struct EventRule {
 }
 
 impl Mapping {
-    /// Maps a document. `record` is what `$record` stands for; see [`record_value`].
+    /// Maps a document. `record` is what `$record` stands for; see [`record_value`](crate::record_value).
     pub fn apply(&self, document: &Value<'_>, record: &Value<'_>) -> Outcome {
         let mut collected = Collected::default();
         match self.collect(document, record, &mut collected) {
