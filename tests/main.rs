@@ -13,6 +13,7 @@ mod world;
 
 mod crash;
 mod delivery;
+mod demo;
 mod documents;
 mod hostile;
 mod sandbox;
