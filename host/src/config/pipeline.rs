@@ -17,8 +17,9 @@ pub struct Plugin {
     #[serde(default = "Plugin::default_max_memory_bytes")]
     #[schemars(range(min = 1_048_576, max = 4_294_967_296u64))]
     pub max_memory_bytes: u64,
-    /// The CPU time that one call may use, in milliseconds. A call that hits it is run again in
-    /// halves; a record that hits it alone is dead-lettered.
+    /// The CPU time that a call for one record may use, in milliseconds: a record that uses it up is
+    /// dead-lettered. A call for several records may use an eighth of it, and is run again in halves
+    /// when it does.
     #[serde(default = "Plugin::default_max_cpu_ms")]
     #[schemars(range(min = 1, max = 60_000))]
     pub max_cpu_ms: u64,
