@@ -85,7 +85,7 @@ macro_rules! export {
             use $crate::bindings::exports::xylem::plugin::transformer::Guest;
 
             thread_local! {
-                static PLUGIN: OnceCell<$plugin> = const { OnceCell::new() };
+                static PLUGIN: OnceCell<Box<$plugin>> = const { OnceCell::new() };
             }
 
             struct Component;
@@ -93,7 +93,7 @@ macro_rules! export {
             impl Guest for Component {
                 fn init(configuration: String) -> Result<(), String> {
                     let plugin = <$plugin as $crate::Plugin>::init(&configuration)?;
-                    PLUGIN.with(|cell| cell.set(plugin)).map_err(|_| "init ran twice".to_owned())
+                    PLUGIN.with(|cell| cell.set(Box::new(plugin))).map_err(|_| "init ran twice".to_owned())
                 }
 
                 fn transform(
@@ -104,7 +104,7 @@ macro_rules! export {
                         let plugin = cell.get().expect("the host calls init first");
                         records
                             .iter()
-                            .map(|record| $crate::Plugin::transform(plugin, &source, record))
+                            .map(|record| $crate::Plugin::transform(&**plugin, &source, record))
                             .collect()
                     })
                 }
