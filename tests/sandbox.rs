@@ -307,20 +307,25 @@ fn a_worker_can_be_stopped_in_a_call() {
 }
 
 #[test]
-fn a_busy_worker_says_so_once() {
+fn a_busy_and_an_overdue_worker_say_so_once() {
     within(LIMIT, || {
-        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let [count, overdue] = [(); 2].map(|()| Arc::new(std::sync::atomic::AtomicUsize::new(0)));
         let mut hooks = quiet();
-        let counted = Arc::clone(&count);
-        hooks.on_busy = Arc::new(move || {
-            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        });
+        let counter = |count: &Arc<std::sync::atomic::AtomicUsize>| {
+            let count = Arc::clone(count);
+            Arc::new(move || {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            })
+        };
+        hooks.on_busy = counter(&count);
+        hooks.on_overdue = counter(&overdue);
         let busy = Arc::new(chain(vec![hostile(r#"{"misbehave":"loop","on":1}"#)]));
         Runner::new(busy, hooks.clone()).transform(&source(), &records(4)).unwrap();
         assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 1);
         let idle = Arc::new(chain(vec![hostile(ECHO)]));
         Runner::new(idle, hooks).transform(&source(), &records(4)).unwrap();
         assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert_eq!(overdue.load(std::sync::atomic::Ordering::Relaxed), 1);
     });
 }
 

@@ -78,6 +78,9 @@ pub struct Hooks {
     /// Called once in each `transform` (or `start`) that uses more than 20 ms of CPU time, on the worker's own
     /// thread while the guest stands still: it may wake a spare worker and must not block.
     pub on_busy: Arc<dyn Fn() + Send + Sync>,
+    /// Called once in each `transform` (or `start`) in which a call uses a sixteenth of its plugin's CPU budget: twice
+    /// what calls are cut to, so something is wrong. On the worker's own thread, too.
+    pub on_overdue: Arc<dyn Fn() + Send + Sync>,
     /// Once true, running calls end within a tick, nothing decided.
     pub stop: Arc<AtomicBool>,
 }
@@ -85,7 +88,7 @@ pub struct Hooks {
 impl Hooks {
     /// Hooks that only take lines.
     pub fn new(sink: Sink) -> Self {
-        Self { sink, on_busy: Arc::new(|| ()), stop: Arc::default() }
+        Self { sink, on_busy: Arc::new(|| ()), on_overdue: Arc::new(|| ()), stop: Arc::default() }
     }
 }
 
@@ -114,6 +117,8 @@ pub(super) struct Host {
     /// Lines logged so far in the present call.
     lines: u32,
     plugin: String,
+    /// The CPU time after which a call is overdue.
+    overdue_after: Duration,
     hooks: Hooks,
 }
 
@@ -125,6 +130,8 @@ pub(super) struct Clock {
     transform_began: Duration,
     /// Whether the worker has been called busy in this `transform`.
     busy: bool,
+    /// Whether a call of this `transform` was overdue.
+    overdue: bool,
 }
 
 impl Clock {
@@ -145,6 +152,7 @@ impl Host {
             phase: Phase::Init,
             lines: 0,
             plugin: plugin.to_owned(),
+            overdue_after: limits.overdue_after(),
             hooks: hooks.clone(),
         }
     }
@@ -191,6 +199,10 @@ impl Host {
         // for a while does not lose records to it.
         let now = cpu_time();
         let used = now.saturating_sub(self.clock.call_began);
+        if !self.clock.overdue && used >= self.overdue_after {
+            self.clock.overdue = true;
+            (self.hooks.on_overdue)();
+        }
         if used >= self.clock.budget {
             let text =
                 format!("the call used its CPU time of {} ms", self.clock.budget.as_millis());

@@ -20,6 +20,9 @@ const SHARED_CALL: u32 = 8;
 /// At the pace of the last call, the next one is cut to this part of the CPU budget.
 const PACE: u32 = 32;
 
+/// A call that uses this part of the CPU budget, twice the pace, is overdue.
+const OVERDUE: u32 = 16;
+
 /// The limits of one instance, from the configuration of its plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -55,6 +58,11 @@ impl Limits {
         }
         // Below a few ticks the clock is too coarse.
         (self.max_cpu / SHARED_CALL).max(4 * TICK).min(self.max_cpu)
+    }
+
+    /// The CPU time after which a call is overdue: it has not failed, but its thread gives way.
+    pub(super) fn overdue_after(&self) -> Duration {
+        self.max_cpu / OVERDUE
     }
 
     /// How many records the next call may have, when the last took `cpu` for `records`.

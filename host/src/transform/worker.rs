@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ use crate::validate::Refusal;
 
 /// How long a worker waits before it asks again for an instance that could not be had.
 const START_AGAIN: Duration = Duration::from_secs(1);
+
+/// How far a thread with an overdue call steps back: it has a tenth of the weight of the others, so that
+/// it goes on where they leave nothing, too.
+const STEP_BACK: i32 = 10;
 
 /// What all workers share.
 pub struct Shared {
@@ -47,16 +51,19 @@ pub struct Shared {
     pub stop: Arc<AtomicBool>,
 }
 
-/// The threads.
+/// The workers.
 pub struct Workers {
-    threads: Vec<JoinHandle<()>>,
+    threads: Threads,
     shared: Arc<Shared>,
 }
+
+/// The workers' threads; a worker may go on on a new one.
+type Threads = Arc<Mutex<Vec<JoinHandle<()>>>>;
 
 impl Workers {
     /// Starts `count` workers and as many spares.
     pub fn start(count: usize, shared: &Arc<Shared>) -> std::io::Result<Self> {
-        let mut threads = Vec::new();
+        let threads = Threads::default();
         for number in 0..count * 2 {
             let spare = number >= count;
             let name = if spare {
@@ -64,13 +71,7 @@ impl Workers {
             } else {
                 format!("worker-{number}")
             };
-            let shared = Arc::clone(shared);
-            threads.push(
-                std::thread::Builder::new()
-                    .name(name)
-                    .stack_size(WORKER_STACK_BYTES)
-                    .spawn(move || Worker::new(shared, spare).run())?,
-            );
+            Worker::new(name, Arc::clone(shared), &threads, spare).spawn()?;
         }
         Ok(Self { threads, shared: Arc::clone(shared) })
     }
@@ -79,7 +80,8 @@ impl Workers {
     pub fn stop(self) {
         self.shared.stop.store(true, Ordering::Release);
         self.shared.ready.stop();
-        for thread in self.threads {
+        // One by one: a thread may still hand over to a new one.
+        while let Some(thread) = next(&self.threads) {
             if thread.join().is_err() {
                 tracing::error!("a worker panicked");
             }
@@ -87,20 +89,30 @@ impl Workers {
     }
 }
 
+fn next(threads: &Threads) -> Option<JoinHandle<()>> {
+    threads.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
 struct Worker {
+    name: String,
+    threads: Threads,
     shared: Arc<Shared>,
     spare: bool,
     hooks: Hooks,
     /// Set by the plugin's meter when the present call has used much CPU time.
     slow: Arc<AtomicBool>,
+    /// Set when a call on the present thread was overdue: the thread has stepped back for good.
+    stepped_back: Arc<AtomicBool>,
     generation: Arc<Generation>,
     /// This worker's own instances, by pipeline of the generation.
     runners: BTreeMap<Arc<str>, Runner>,
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, spare: bool) -> Self {
+    fn new(name: String, shared: Arc<Shared>, threads: &Threads, spare: bool) -> Self {
+        let threads = Arc::clone(threads);
         let slow = Arc::new(AtomicBool::new(false));
+        let stepped_back = Arc::new(AtomicBool::new(false));
         let hooks = Hooks {
             sink: Arc::clone(&shared.sink),
             on_busy: {
@@ -111,14 +123,43 @@ impl Worker {
                     }
                 })
             },
+            on_overdue: {
+                let stepped_back = Arc::clone(&stepped_back);
+                Arc::new(move || {
+                    if !stepped_back.swap(true, Ordering::AcqRel) {
+                        step_back();
+                    }
+                })
+            },
             stop: Arc::clone(&shared.stop),
         };
         let generation =
             Arc::clone(&shared.generation.read().unwrap_or_else(PoisonError::into_inner));
-        Self { shared, spare, hooks, slow, generation, runners: BTreeMap::new() }
+        Self {
+            name,
+            threads,
+            shared,
+            spare,
+            hooks,
+            slow,
+            stepped_back,
+            generation,
+            runners: BTreeMap::new(),
+        }
     }
 
-    fn run(&mut self) {
+    /// Runs on a new thread.
+    fn spawn(self) -> std::io::Result<()> {
+        let threads = Arc::clone(&self.threads);
+        let thread =
+            std::thread::Builder::new().name(self.name.clone()).stack_size(WORKER_STACK_BYTES);
+        // Locked first: whoever waits for the present thread sees the new one.
+        let mut threads = threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.push(thread.spawn(move || self.run())?);
+        Ok(())
+    }
+
+    fn run(mut self) {
         while let Some(lane) = self.shared.ready.take(self.spare) {
             // Invariant 5: a record begins and ends under the generation of its call.
             self.look_for_generation();
@@ -132,6 +173,19 @@ impl Worker {
             }
             let partitions = self.shared.partitions.load(Ordering::Relaxed);
             self.shared.ready.give_back(&lane, self.shared.budget.share(partitions));
+            if self.stepped_back.swap(false, Ordering::AcqRel) {
+                return self.hand_over();
+            }
+        }
+    }
+
+    /// Goes on on a new thread: one that has stepped back may not step forward again without a
+    /// privilege. The instances go along.
+    fn hand_over(self) {
+        let name = self.name.clone();
+        if let Err(error) = self.spawn() {
+            // As good as a panic, and as rare: the other workers go on.
+            tracing::error!(name, %error, "no thread to go on with; one worker less");
         }
     }
 
@@ -204,6 +258,15 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+/// Lets other threads go first: what an overdue call needs comes out of what they leave (Invariant 7).
+fn step_back() {
+    // Elsewhere it would be the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(STEP_BACK) {
+        tracing::debug!(%error, "the thread of an overdue call does not step back");
     }
 }
 

@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// Instead measure how fast `xylem` is ready, and what it holds when idle
     #[arg(long)]
     idle: bool,
+    /// Instead measure what a bad record costs the records beside it
+    #[arg(long, conflicts_with = "idle")]
+    isolation: bool,
     /// Passed on to the benchmark: `--workload order|order1k|filter`, `--records`, `--rounds`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -31,9 +34,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     process::run(build.args(["--bin", "xylem", "--bin", "xylem-bench"]))?;
     let folder = workspace::target()?.join(profile);
     let rig = folder.join("xylem-bench");
+    let part = match options {
+        Options { idle: true, .. } => "idle",
+        Options { isolation: true, .. } => "isolation",
+        _ => "run",
+    };
     let status = Command::new(&rig)
         .current_dir(workspace::root()?)
-        .args([if options.idle { "idle" } else { "run" }, "--xylem"])
+        .args([part, "--xylem"])
         .arg(folder.join("xylem"))
         .args(&options.arguments)
         .status()

@@ -22,6 +22,7 @@ mod ceiling;
 mod floor;
 mod idle;
 mod inlet;
+mod isolation;
 mod measure;
 mod rounds;
 
@@ -44,6 +45,8 @@ enum Command {
     Run(rounds::Args),
     /// Measures how fast `xylem` is ready, and what it holds when idle.
     Idle(idle::Args),
+    /// Measures what a bad record costs the records beside it.
+    Isolation(isolation::Args),
     /// The counting inlet.
     #[command(hide = true)]
     Inlet,
@@ -71,6 +74,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Run(args) => rounds::run(&args),
         Command::Idle(args) => idle::run(&args),
+        Command::Isolation(args) => isolation::run(&args),
         Command::Inlet => inlet::run(),
         Command::Floor { brokers, topic, group, inlet } => {
             floor::run(&brokers, &topic, &group, &inlet)
