@@ -59,8 +59,8 @@ impl Inlet {
             .route("/collection/batch/{id}", post(batch))
             .route(
                 "/count",
-                get(async |State(books): State<Arc<Books>>| {
-                    books.count.load(Ordering::Relaxed).to_string()
+                get(async |State(kept): State<Arc<Books>>| {
+                    kept.count.load(Ordering::Relaxed).to_string()
                 }),
             )
             .layer(DefaultBodyLimit::max(2_000_000))

@@ -6,6 +6,8 @@
 //! partitions of that pipeline, and the other pipeline, over the records written in windows; beside
 //! them stand as many undisturbed windows of the same lengths, each after a rest.
 
+#![expect(clippy::disallowed_methods, reason = "a load comes in time, and a window is a time")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -330,11 +332,11 @@ fn row(stand: &Stand, guest: &str, arrivals: &[Arrival], bad: &[Window], calm: &
     let mean = length / i64::try_from(bad.len()).unwrap();
     print!("{guest:<13}{:>8}{:>9} ms", bad.len(), mean);
     let prefixes = [prefix(&stand.struck, "struck"), prefix(&stand.other, "other")];
-    for (prefix, first) in prefixes.iter().zip([1, 0]) {
+    for (own, first) in prefixes.iter().zip([1, 0]) {
         let of = |windows: &[Window]| {
             let mut latencies: Vec<i64> = arrivals
                 .iter()
-                .filter(|arrival| arrival.prefix == prefix.as_bytes()[..])
+                .filter(|arrival| arrival.prefix == own.as_bytes()[..])
                 .filter(|arrival| arrival.partition >= first)
                 .filter(|a| windows.iter().any(|w| (w.0..=w.1).contains(&a.written_ms)))
                 .map(|arrival| arrival.received_ms - arrival.written_ms)
