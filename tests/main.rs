@@ -16,6 +16,7 @@ mod delivery;
 mod demo;
 mod documents;
 mod hostile;
+mod offsets;
 mod sandbox;
 mod try_;
 mod twins;

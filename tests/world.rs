@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) group: String,
     /// AEP.
     pub(crate) emulator: Emulator,
+    /// Where the group starts, and what else stands in the section `kafka`.
+    pub(crate) start: &'static str,
 }
 
 impl World {
@@ -45,6 +47,7 @@ impl World {
             dead: kafka.topic("dead", 1),
             group: kafka.unique("group"),
             emulator: emulator(style),
+            start: "earliest",
         }
     }
 
@@ -55,7 +58,7 @@ impl World {
             "kafka:
   brokers: {brokers}
   group: {group}
-  start: earliest
+  start: {start}
   session_timeout_ms: 6000
 aep:
   organisation: {ORGANISATION}
@@ -80,6 +83,7 @@ pipelines:
 {further}",
             brokers = self.kafka.bootstrap(),
             group = self.group,
+            start = self.start,
             component = guests::built(plugin).display(),
             inlet = self.emulator.inlet_url("orders"),
             schema = schema.display(),

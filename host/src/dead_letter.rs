@@ -46,10 +46,18 @@ impl DeadLetters {
 
     /// Writes one record; it is settled when the topic has it. `accepted` are the indexes of its
     /// events that AEP has taken: a replay skips them.
-    pub fn send(self: &Arc<Self>, debt: Debt, fault: &Fault, origin: &Origin, accepted: &[usize]) {
+    pub fn send(
+        self: &Arc<Self>,
+        mut debt: Debt,
+        fault: &Fault,
+        origin: &Origin,
+        accepted: &[usize],
+    ) {
         let (id, offset) = (&debt.partition().id, debt.record.offset);
         self.faults.count(&origin.pipeline, fault.code, id, offset);
         let headers = headers(&debt, fault, origin, accepted);
+        // Invariant 4: a letter that waits is in flight with all that it carries.
+        debt.charge(headers.iter().map(Header::weight).sum());
         self.write(DeadLetter {
             debt,
             topic: Arc::clone(&origin.topic),
@@ -60,6 +68,7 @@ impl DeadLetters {
 
     /// Writes again what was not taken. Called every second.
     pub fn retry(&self) {
+        self.producer.renew();
         let waiting =
             std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for letter in waiting {

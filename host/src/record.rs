@@ -35,6 +35,18 @@ pub struct Header {
     pub value: Option<Bytes>,
 }
 
+impl Header {
+    /// What the header weighs in the budget of records in flight, in bytes.
+    pub fn weight(&self) -> usize {
+        const BOOKKEEPING: usize = 64;
+        BOOKKEEPING + self.bytes()
+    }
+
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// One Kafka record as it came: the raw bytes, whatever plugins see of them.
 #[derive(Clone, Default)]
 pub struct Record {
@@ -60,8 +72,7 @@ impl Record {
 
     /// The bytes of key, value and headers.
     pub fn bytes(&self) -> usize {
-        let headers: usize =
-            self.headers.iter().map(|h| h.key.len() + h.value.as_ref().map_or(0, Bytes::len)).sum();
+        let headers: usize = self.headers.iter().map(Header::bytes).sum();
         self.key.as_ref().map_or(0, Bytes::len)
             + self.payload.as_ref().map_or(0, Bytes::len)
             + headers

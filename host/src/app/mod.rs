@@ -19,6 +19,7 @@ mod status;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -44,6 +45,9 @@ use crate::transform::{Ready, Shared, Workers};
 /// How often the cluster is asked for its id while no broker answers.
 const CLUSTER_ID_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How much longer than the grace period it may take to leave the group.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// A running process.
 pub struct App {
     config: Arc<Config>,
@@ -57,13 +61,18 @@ pub struct App {
     admin: Admin,
     metrics: Metrics,
     stop: Arc<AtomicBool>,
-    /// The end of the grace period, once there is one.
-    deadline: Arc<RwLock<Option<Instant>>>,
-    poller: Option<JoinHandle<Result<bool, KafkaError>>>,
+    poller: Option<Polling>,
     workers: Option<Workers>,
     tasks: TaskTracker,
     cancelled: CancellationToken,
     runtime: tokio::runtime::Runtime,
+}
+
+/// The poller's thread.
+struct Polling {
+    thread: JoinHandle<()>,
+    /// How it ended: whether everything was drained, then that the group is left.
+    ended: Receiver<Result<bool, KafkaError>>,
 }
 
 /// Why the process does not start.
@@ -108,8 +117,8 @@ impl App {
         let (token, outboxes) = outboxes(&config)?;
         let budget = Arc::new(Budget::new(config.limits.in_flight_bytes));
         let ready = Arc::new(Ready::default());
-        let assigned =
-            Assigned::new(Arc::default(), Arc::clone(&budget), Arc::clone(&ready), metrics.clone());
+        let sent = outboxes.values().cloned().collect();
+        let assigned = Assigned::new(&budget, &ready, sent, metrics.clone());
         let dead_letters = DeadLetters::new(Producer::new(&config.kafka)?, faults.clone());
         let consumer = Consumer::new(&config.kafka, budget.limit(), Arc::clone(&assigned) as _)?;
         let source = status::Source {
@@ -149,7 +158,6 @@ impl App {
             admin,
             metrics,
             stop: Arc::default(),
-            deadline: Arc::default(),
             poller: None,
             workers,
             tasks: TaskTracker::new(),
@@ -157,7 +165,7 @@ impl App {
             runtime: runtime()?,
         };
         app.spawn_tasks();
-        app.poller = Some(app.spawn_poller(consumer)?);
+        app.spawn_poller(consumer)?;
         Ok(app)
     }
 
@@ -191,28 +199,42 @@ impl App {
 
     /// Whether the poller still runs; it ends by itself only when the Kafka client cannot go on.
     pub fn is_running(&self) -> bool {
-        self.poller.as_ref().is_some_and(|poller| !poller.is_finished())
+        self.poller.as_ref().is_some_and(|poller| !poller.thread.is_finished())
     }
 
     /// Delivers what was begun, commits, leaves the group. True where all of it was done within
     /// the grace period (Invariant 8); what was not comes again.
     pub fn stop(mut self, grace: Duration) -> Result<bool, KafkaError> {
         let deadline = Instant::now() + grace;
-        *self.deadline.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(deadline);
+        self.assigned.end_by(deadline);
         self.stop.store(true, Ordering::Release);
         for outbox in self.outboxes.values() {
             outbox.drain();
         }
-        let ended = self.poller.take().map(JoinHandle::join);
+        let poller = self.poller.take();
+        let wait = |extra: Duration| {
+            let left = (deadline + extra).saturating_duration_since(Instant::now());
+            poller.as_ref().map(|poller| poller.ended.recv_timeout(left))
+        };
+        let drained = wait(LEAVE);
         if let Some(workers) = self.workers.take() {
             workers.stop();
         }
         self.cancelled.cancel();
         self.tasks.close();
         self.runtime.block_on(self.tasks.wait());
-        match ended {
-            Some(Ok(drained)) => drained,
-            Some(Err(_)) | None => Err(KafkaError::Fatal("the poller panicked".into())),
+        match drained {
+            Some(Ok(Ok(drained))) => {
+                if matches!(wait(LEAVE), Some(Err(RecvTimeoutError::Timeout))) {
+                    tracing::warn!("the group is not left in time; its members wait for us");
+                }
+                Ok(drained)
+            }
+            Some(Ok(Err(error))) => Err(error),
+            Some(Err(RecvTimeoutError::Timeout)) => Ok(false),
+            Some(Err(RecvTimeoutError::Disconnected)) | None => {
+                Err(KafkaError::Fatal("the poller panicked".into()))
+            }
         }
     }
 
@@ -249,30 +271,38 @@ impl App {
         self.tasks.spawn_on(first, handle);
     }
 
-    fn spawn_poller(
-        &self,
-        mut consumer: Consumer,
-    ) -> std::io::Result<JoinHandle<Result<bool, KafkaError>>> {
+    fn spawn_poller(&mut self, mut consumer: Consumer) -> std::io::Result<()> {
         let config = Arc::clone(&self.config);
         let generation = Arc::clone(&self.generation);
         let assigned = Arc::clone(&self.assigned);
-        let (stop, deadline) = (Arc::clone(&self.stop), Arc::clone(&self.deadline));
+        let stop = Arc::clone(&self.stop);
         let ready = self.ready.clone();
-        std::thread::Builder::new().name("poller".into()).spawn(move || {
-            let Some(cluster) = cluster_id(&config, &consumer, &stop) else { return Ok(true) };
+        let (end, ended) = channel();
+        let run = move || {
+            let Some(cluster) = cluster_id(&config, &consumer, &stop) else {
+                return drop(end.send(Ok(true)));
+            };
             assigned.set_topics(topics(&generation, &cluster));
             let names: Vec<&str> = generation
                 .pipelines
                 .values()
                 .flat_map(|pipeline| pipeline.topics.iter().map(String::as_str))
                 .collect();
-            consumer.subscribe(&names)?;
+            if let Err(error) = consumer.subscribe(&names) {
+                return drop(end.send(Err(error)));
+            }
             ready.release(Part::Subscription);
             let mut poller = Poller::new(consumer, assigned, stop);
-            poller.run()?;
-            let deadline = *deadline.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-            Ok(poller.drain(deadline.unwrap_or_else(Instant::now)))
-        })
+            let drained = poller.run().map(|()| poller.drain());
+            // Nobody listens any more where the grace period is over.
+            drop(end.send(drained));
+            // Leaves the group; `end` goes after it.
+            drop(poller);
+            drop(end);
+        };
+        let thread = std::thread::Builder::new().name("poller".into()).spawn(run)?;
+        self.poller = Some(Polling { thread, ended });
+        Ok(())
     }
 }
 

@@ -127,6 +127,16 @@ impl<E: Entry> Batcher<E> {
         }
     }
 
+    /// Forgets what waits of a partition.
+    pub fn forget(&mut self, partition: u64) {
+        let Some(queue) = self.queues.get_mut(&partition) else { return };
+        queue.entries.clear();
+        queue.bytes = 0;
+        if queue.in_flight == 0 {
+            self.queues.remove(&partition);
+        }
+    }
+
     /// When the queue is due: full, or its first event old enough; none if it cannot be sent now.
     fn due_at(&self, queue: &Queue<E>, now: Instant) -> Option<Instant> {
         if self.in_order && queue.in_flight > 0 {

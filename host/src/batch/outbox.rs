@@ -35,6 +35,15 @@ pub struct Outbox {
     batcher: Mutex<Batcher<Outbound>>,
     changed: Notify,
     permits: Arc<Semaphore>,
+    /// Requests under way.
+    sent: Mutex<Vec<Sent>>,
+}
+
+/// A request under way.
+struct Sent {
+    /// The assignments whose events it carries, as far as they are not over.
+    terms: Vec<u64>,
+    given_up: CancellationToken,
 }
 
 impl Outbox {
@@ -45,6 +54,7 @@ impl Outbox {
             batcher: Mutex::new(Batcher::new(&settings.batch, settings.order)),
             changed: Notify::new(),
             permits: Arc::new(Semaphore::new(settings.batch.max_in_flight)),
+            sent: Mutex::default(),
         })
     }
 
@@ -69,6 +79,18 @@ impl Outbox {
         self.changed.notify_one();
     }
 
+    /// Forgets the events of an assignment that is over, and gives up its requests, unless they
+    /// carry events of others. Its records are not settled by this.
+    pub fn forget(&self, term: u64) {
+        self.batcher().forget(term);
+        for sent in self.sent().iter_mut() {
+            sent.terms.retain(|other| *other != term);
+            if sent.terms.is_empty() {
+                sent.given_up.cancel();
+            }
+        }
+    }
+
     /// From now on nothing lingers.
     pub fn drain(&self) {
         self.batcher().drain();
@@ -79,10 +101,19 @@ impl Outbox {
     pub async fn run(self: Arc<Self>, tasks: TaskTracker, cancelled: CancellationToken) {
         while let Some(batch) = cancelled.run_until_cancelled(self.next()).await {
             let this = Arc::clone(&self);
-            let delivery = cancelled.clone();
+            // Cancelled at the end of the grace period, or when its partitions are taken away: what
+            // has no verdict is not settled.
+            let given_up = cancelled.child_token();
+            let terms = batch.0.partitions.clone();
+            self.sent().push(Sent { terms, given_up: given_up.clone() });
             tasks.spawn(async move {
-                // Cancelled at the end of the grace period: what has no verdict is not settled.
-                delivery.run_until_cancelled(this.deliver(batch)).await;
+                let partitions = batch.0.partitions.clone();
+                given_up.run_until_cancelled(this.deliver(batch)).await;
+                given_up.cancel();
+                this.sent().retain(|sent| !sent.given_up.is_cancelled());
+                // Invariant 3: only now may the next request of these partitions be made.
+                this.batcher().done(&partitions);
+                this.changed.notify_one();
             });
         }
     }
@@ -125,9 +156,10 @@ impl Outbox {
                 },
             );
         }
-        // Invariant 3: only now may the next request of these partitions be made.
-        self.batcher().done(&batch.partitions);
-        self.changed.notify_one();
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Vec<Sent>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn batcher(&self) -> MutexGuard<'_, Batcher<Outbound>> {

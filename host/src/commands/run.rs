@@ -27,6 +27,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    end_on_panic();
     let mut err = std::io::stderr();
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
@@ -60,6 +61,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(Exit::Unreachable.into())
         }
     }
+}
+
+/// A thread that panics would leave its partitions standing while all else looks well. The process ends
+/// instead, and what was in flight comes again. The panic's own words may quote a record.
+#[expect(clippy::exit, reason = "there is no way back from here")]
+fn end_on_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "xylem has a bug and ends; what is not settled comes again");
+        std::process::exit(Exit::Bug as i32);
+    }));
 }
 
 /// Waits for SIGTERM or SIGINT (true), or for the Kafka client to give up (false).

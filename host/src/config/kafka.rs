@@ -19,6 +19,12 @@ pub struct Kafka {
     /// Where a group without a committed offset starts. There is no default: `latest` skips what
     /// is in the topic, `earliest` sends it all.
     pub start: Start,
+    /// What to do when the record that is next for the group is gone already, because retention
+    /// passed it: `earliest` goes on with the oldest one left, with an error in the log and the loss
+    /// counted in `xylem_records_expired_total`; `halt` stops the pipeline until an operator has
+    /// reset the group's offsets.
+    #[serde(default)]
+    pub out_of_range: OutOfRange,
     /// The group protocol: `classic` (cooperative-sticky) or `consumer` (KIP-848, brokers from 4.0).
     #[serde(default)]
     pub protocol: GroupProtocol,
@@ -62,6 +68,17 @@ pub enum Start {
     Earliest,
     /// After the newest record.
     Latest,
+}
+
+/// What to do when the next record is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutOfRange {
+    /// Goes on with the oldest record left: to wait would only lose more.
+    #[default]
+    Earliest,
+    /// Stops the pipeline until an operator has acted.
+    Halt,
 }
 
 /// The protocol of the consumer group.

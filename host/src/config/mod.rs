@@ -42,7 +42,7 @@ pub use aep::{Aep, Auth};
 pub use component::{ComponentError, SHIPPED};
 pub use destination::{Batch, Destination, Mode, Order, Oversize, SchemaRef};
 pub(crate) use files::read_bytes;
-pub use kafka::{GroupProtocol, Kafka, Sasl, SaslMechanism, Start, Tls};
+pub use kafka::{GroupProtocol, Kafka, OutOfRange, Sasl, SaslMechanism, Start, Tls};
 #[cfg(test)]
 pub(crate) use kind::choices;
 pub use load::{Environment, Loaded, load, load_text, load_with};

@@ -2,33 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError as Error, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError as Error, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::begin::{self, Beginning, Rules};
+use super::headers::headers;
 use super::{KafkaError, settings};
 use crate::config::Kafka;
-use crate::record::{Header, PartitionId, Record};
+use crate::record::{PartitionId, Record};
+
+/// How long the brokers may take to say where newly assigned partitions begin.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a commit was answered.
+const COMMIT_TICK: Duration = Duration::from_millis(20);
 
 /// What the consumer tells its owner of the group's decisions. Called inside [`Consumer::poll`],
 /// on the polling thread.
 pub trait Assignments: Send + Sync + 'static {
-    /// These partitions are ours from now on.
-    fn assigned(&self, partitions: &[PartitionId]);
+    /// These partitions are ours from now on, and begin here.
+    fn assigned(&self, partitions: &[(PartitionId, Beginning)]);
 
     /// These partitions go to another member. Returns the positions to commit for them; what is
     /// not settled by then comes again there. `lost`: they are gone already, nothing can be
     /// committed.
     fn revoked(&self, partitions: &[PartitionId], lost: bool) -> Vec<(PartitionId, i64)>;
-
-    /// A commit ended, well or not.
-    fn committed(&self, done: bool);
 
     /// Records between the committed offset and the log's end, every five seconds.
     fn lags(&self, lags: BTreeMap<PartitionId, i64>);
@@ -45,16 +52,18 @@ pub enum Fetched {
     },
     /// Nothing within the time.
     Nothing,
+    /// The next record of some partition is not there: its log is shorter, or begins later.
+    OutOfRange,
     /// A condition that librdkafka mends by itself, or an operator must.
     Trouble(KafkaError),
 }
 
 /// The consumer of this process.
 pub struct Consumer {
-    client: BaseConsumer<Context>,
+    client: Arc<BaseConsumer<Context>>,
     /// One allocation per topic, not per record.
     topics: BTreeMap<String, Arc<str>>,
-    paused: Vec<PartitionId>,
+    rules: Rules,
 }
 
 impl Consumer {
@@ -64,11 +73,13 @@ impl Consumer {
         budget: usize,
         assignments: Arc<dyn Assignments>,
     ) -> Result<Self, KafkaError> {
-        let context = Context { assignments };
+        let rules = Rules { start: kafka.start, out_of_range: kafka.out_of_range };
+        let context = Context { assignments, rules };
         let client =
             BaseConsumer::from_config_and_context(&settings::consumer(kafka, budget), context)
                 .map_err(KafkaError::Settings)?;
-        Ok(Self { client, topics: BTreeMap::new(), paused: Vec::new() })
+        let client = Arc::new(client);
+        Ok(Self { client, topics: BTreeMap::new(), rules })
     }
 
     /// The cluster's own id, which goes into every message id. None while no broker answers.
@@ -105,41 +116,74 @@ impl Consumer {
     }
 
     /// Fetches no more from these partitions; what was fetched ahead is thrown away.
-    pub fn pause(&mut self, partitions: &[PartitionId]) {
+    pub fn pause(&self, partitions: &[PartitionId]) {
         if let Err(error) = self.client.pause(&list(partitions)) {
             tracing::warn!(%error, "cannot pause partitions");
         }
-        self.paused.extend_from_slice(partitions);
     }
 
     /// Fetches from these partitions again.
-    pub fn resume(&mut self, partitions: &[PartitionId]) {
+    pub fn resume(&self, partitions: &[PartitionId]) {
         if let Err(error) = self.client.resume(&list(partitions)) {
             tracing::warn!(%error, "cannot resume partitions");
         }
-        self.paused.retain(|paused| !partitions.contains(paused));
     }
 
-    /// Commits what is stored and waits for the answer.
-    pub fn commit(&self) -> Result<(), KafkaError> {
-        match self.client.commit_consumer_state(CommitMode::Sync) {
-            Ok(()) | Err(Error::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-            Err(error) => Err(KafkaError::Request(error)),
+    /// Asks where partitions go on whose next record is the one given, if known.
+    pub fn look_again(
+        &self,
+        partitions: &[(PartitionId, Option<i64>)],
+        patience: Duration,
+    ) -> Vec<Beginning> {
+        begin::look_up(&self.client, partitions, self.rules, patience)
+    }
+
+    /// Reads a partition from another offset.
+    pub fn restart(&self, partition: &PartitionId, beginning: &Beginning) {
+        // A seek would be refused: librdkafka has given the partition up.
+        let mut list = TopicPartitionList::with_capacity(1);
+        let restarted = list
+            .add_partition_offset(&partition.topic, partition.partition, beginning.offset())
+            .and_then(|()| self.client.incremental_unassign(&list))
+            .and_then(|()| self.client.incremental_assign(&list))
+            .and_then(|()| match beginning {
+                Beginning::At { fresh: true, .. } => self.client.commit(&list, CommitMode::Async),
+                _ => Ok(()),
+            });
+        if let Err(error) = restarted {
+            tracing::warn!(%partition, %error, "cannot go on with the partition; tried again");
+        }
+    }
+
+    /// Commits what is stored and waits for the answer, until the deadline; true where it is done.
+    pub fn commit(&self, deadline: Instant) -> bool {
+        let (answer, answers) = channel();
+        let client = Arc::clone(&self.client);
+        // librdkafka tells the result of a commit to none but who waits for it, for as long as it
+        // takes: so a thread does, and is left behind where the time is over.
+        std::thread::spawn(move || {
+            // Nobody listens any more where the time is over.
+            drop(answer.send(client.commit_consumer_state(CommitMode::Sync)));
+        });
+        loop {
+            match answers.recv_timeout(COMMIT_TICK) {
+                Ok(Ok(()) | Err(Error::ConsumerCommit(RDKafkaErrorCode::NoOffset))) => return true,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "commit");
+                    return false;
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {
+                    // The group must not think that we are gone. What is fetched beside it comes again.
+                    drop(self.client.poll(Duration::ZERO));
+                }
+                Err(_) => return false,
+            }
         }
     }
 
     fn fetched(&self, message: &BorrowedMessage<'_>) -> Fetched {
         let topic =
             self.topics.get(message.topic()).cloned().unwrap_or_else(|| message.topic().into());
-        let headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers
-                .iter()
-                .map(|header| Header {
-                    key: header.key.to_owned(),
-                    value: header.value.map(Bytes::copy_from_slice),
-                })
-                .collect()
-        });
         Fetched::Record {
             partition: PartitionId { topic, partition: message.partition() },
             record: Record {
@@ -147,7 +191,7 @@ impl Consumer {
                 timestamp_ms: message.timestamp().to_millis(),
                 key: message.key().map(Bytes::copy_from_slice),
                 payload: message.payload().map(Bytes::copy_from_slice),
-                headers,
+                headers: headers(message),
             },
         }
     }
@@ -156,7 +200,10 @@ impl Consumer {
         if let Some((_, reason)) = self.client.client().fatal_error() {
             return Fetched::Trouble(KafkaError::Fatal(reason));
         }
-        Fetched::Trouble(KafkaError::Request(error))
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset) => Fetched::OutOfRange,
+            _ => Fetched::Trouble(KafkaError::Request(error)),
+        }
     }
 }
 
@@ -171,6 +218,60 @@ fn list(partitions: &[PartitionId]) -> TopicPartitionList {
 /// Turns librdkafka's callbacks into [`Assignments`] and logs.
 struct Context {
     assignments: Arc<dyn Assignments>,
+    rules: Rules,
+}
+
+impl Context {
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
+        // librdkafka keeps a pause over a rebalance, and whoever gets the partition again would
+        // wait for ever.
+        if let Err(error) = consumer.resume(list) {
+            tracing::debug!(%error, "newly assigned partitions not resumed");
+        }
+        let partitions: Vec<_> = ids(list).into_iter().map(|id| (id, None)).collect();
+        let beginnings = begin::look_up(consumer, &partitions, self.rules, BEGIN_PATIENCE);
+        let mut fresh = TopicPartitionList::new();
+        for ((id, _), beginning) in partitions.iter().zip(&beginnings) {
+            let offset = beginning.offset();
+            let mut set = list.set_partition_offset(&id.topic, id.partition, offset);
+            if let Beginning::At { fresh: true, .. } = beginning {
+                set = set.and(fresh.add_partition_offset(&id.topic, id.partition, offset));
+            }
+            if let Err(error) = set {
+                tracing::warn!(partition = %id, %error, "cannot set where the partition begins");
+            }
+        }
+        if let Err(error) = consumer.incremental_assign(list) {
+            tracing::error!(%error, "cannot take the assigned partitions");
+        }
+        // Committed before anything is read: whoever comes after a crash begins here, too.
+        if fresh.count() > 0
+            && let Err(error) = consumer.commit(&fresh, CommitMode::Sync)
+        {
+            tracing::warn!(%error, "cannot commit where new partitions begin");
+        }
+        let taken: Vec<_> = partitions.into_iter().map(|(id, _)| id).zip(beginnings).collect();
+        self.assignments.assigned(&taken);
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        let positions = self.assignments.revoked(&ids(list), consumer.assignment_lost());
+        let mut offsets = TopicPartitionList::with_capacity(positions.len());
+        for (id, position) in positions {
+            let added =
+                offsets.add_partition_offset(&id.topic, id.partition, Offset::Offset(position));
+            if let Err(error) = added {
+                tracing::warn!(partition = %id, %error, "offset not stored");
+            }
+        }
+        // Committed by librdkafka before the partitions go.
+        if let Err(error) = consumer.store_offsets(&offsets) {
+            tracing::debug!(%error, "offsets of revoked partitions not stored");
+        }
+        if let Err(error) = consumer.incremental_unassign(list) {
+            tracing::error!(%error, "cannot give the revoked partitions up");
+        }
+    }
 }
 
 impl ClientContext for Context {
@@ -198,38 +299,19 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Revoke(list) = rebalance else { return };
-        let positions = self.assignments.revoked(&ids(list), consumer.assignment_lost());
-        let mut offsets = TopicPartitionList::with_capacity(positions.len());
-        for (id, position) in positions {
-            let added =
-                offsets.add_partition_offset(&id.topic, id.partition, Offset::Offset(position));
-            if let Err(error) = added {
-                tracing::warn!(partition = %id, %error, "offset not stored");
-            }
-        }
-        // Committed by librdkafka before the partitions go.
-        if let Err(error) = consumer.store_offsets(&offsets) {
-            tracing::debug!(%error, "offsets of revoked partitions not stored");
-        }
-    }
-
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        match rebalance {
-            Rebalance::Assign(list) => self.assignments.assigned(&ids(list)),
-            Rebalance::Revoke(_) => {}
-            Rebalance::Error(error) => tracing::warn!(%error, "rebalance"),
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        match result {
-            Ok(()) => self.assignments.committed(true),
-            Err(Error::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            Err(error) => {
-                self.assignments.committed(false);
-                tracing::warn!(%error, "commit failed; tried again with the next");
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        match what {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.revoke(consumer, list),
+            other => {
+                let error = RDKafkaErrorCode::from(other);
+                tracing::warn!(%error, "rebalance");
+                self.revoke(consumer, list);
             }
         }
     }

@@ -4,13 +4,16 @@
 //! [`MockCluster`] is librdkafka's in-process cluster for the demo and quick tests, [`Peer`] an
 //! ordinary client for them.
 
+mod begin;
 mod consumer;
+mod headers;
 mod mock;
 mod peer;
 mod probe;
 mod producer;
 mod settings;
 
+pub use begin::Beginning;
 pub use consumer::{Assignments, Consumer, Fetched};
 pub use mock::MockCluster;
 pub use peer::Peer;

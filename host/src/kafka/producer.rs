@@ -1,8 +1,10 @@
 //! The producer of dead letters.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::KafkaError as Error;
@@ -31,15 +33,16 @@ pub trait Letter: Send + Sync + 'static {
 
 /// Writes letters; their fate is told from a thread of its own.
 pub struct Producer {
-    client: ThreadedProducer<Context>,
+    settings: ClientConfig,
+    client: RwLock<Arc<ThreadedProducer<Context>>>,
 }
 
 impl Producer {
     /// Makes the client.
     pub fn new(kafka: &Kafka) -> Result<Self, KafkaError> {
-        ThreadedProducer::from_config_and_context(&settings::producer(kafka), Context)
-            .map(|client| Self { client })
-            .map_err(KafkaError::Settings)
+        let settings = settings::producer(kafka);
+        let client = RwLock::new(Arc::new(client(&settings)?));
+        Ok(Self { settings, client })
     }
 
     /// Hands a letter to librdkafka. Its fate comes through [`Letter::written`] or
@@ -59,15 +62,37 @@ impl Producer {
         if let Some(payload) = &payload {
             record = record.payload(payload);
         }
-        if let Err((error, record)) = self.client.send(record) {
+        let client = self.client();
+        if let Err((error, record)) = client.send(record) {
             (*record.delivery_opaque).failed(error.to_string());
         }
     }
 
     /// Waits until every letter has its fate.
     pub fn flush(&self, patience: Duration) -> Result<(), KafkaError> {
-        self.client.flush(patience).map_err(KafkaError::Request)
+        self.client().flush(patience).map_err(KafkaError::Request)
     }
+
+    /// Makes another client where this one has met an error that it does not get over, such as a
+    /// sequence that the brokers have forgotten. Called before letters are written again.
+    pub fn renew(&self) {
+        let Some((_, reason)) = self.client().client().fatal_error() else { return };
+        tracing::warn!(reason, "the Kafka client of dead letters is made again");
+        match client(&self.settings) {
+            Ok(client) => {
+                *self.client.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(client);
+            }
+            Err(error) => tracing::error!(%error, "no Kafka client for dead letters"),
+        }
+    }
+
+    fn client(&self) -> Arc<ThreadedProducer<Context>> {
+        Arc::clone(&self.client.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn client(settings: &ClientConfig) -> Result<ThreadedProducer<Context>, KafkaError> {
+    ThreadedProducer::from_config_and_context(settings, Context).map_err(KafkaError::Settings)
 }
 
 struct Context;

@@ -3,7 +3,7 @@
 
 use rdkafka::ClientConfig;
 
-use crate::config::{GroupProtocol, Kafka, SaslMechanism, Start};
+use crate::config::{GroupProtocol, Kafka, SaslMechanism};
 
 /// What consumer and producer share: brokers and security.
 pub(super) fn common(kafka: &Kafka) -> ClientConfig {
@@ -53,13 +53,8 @@ pub(super) fn consumer(kafka: &Kafka, budget: usize) -> ClientConfig {
         .set("enable.auto.commit", "true")
         .set("enable.auto.offset.store", "false")
         .set("auto.commit.interval.ms", "1000")
-        .set(
-            "auto.offset.reset",
-            match kafka.start {
-                Start::Earliest => "earliest",
-                Start::Latest => "latest",
-            },
-        )
+        // Where partitions begin is decided in `begin`; librdkafka only says that it does not know.
+        .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed")
         .set("allow.auto.create.topics", "false")
         // A fast consumer empties the queue in milliseconds: the default pause of a second after
@@ -90,7 +85,10 @@ pub(super) fn producer(kafka: &Kafka) -> ClientConfig {
         // We retry for ever ourselves; librdkafka's own patience only bounds one attempt.
         .set("message.timeout.ms", "30000")
         .set("linger.ms", "5")
-        .set("queue.buffering.max.kbytes", "16384")
+        // Whatever came in has to fit, with its headers: the topic decides, not the client. What
+        // waits is counted in the budget of bytes in flight.
+        .set("message.max.bytes", "1000000000")
+        .set("queue.buffering.max.kbytes", "2097151")
         .set("compression.type", "lz4");
     further(settings, kafka)
 }

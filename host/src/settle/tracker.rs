@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 pub struct Tracker {
     /// Records that are not yet part of the settled prefix, in offset order.
     open: VecDeque<Entry>,
-    last: Option<i64>,
+    /// Offset and timestamp of the newest record.
+    last: Option<(i64, Option<i64>)>,
     position: Option<i64>,
 }
 
@@ -31,14 +32,23 @@ pub struct Backwards {
 }
 
 impl Tracker {
-    /// Notes a record as in flight.
-    pub fn track(&mut self, offset: i64) -> Result<(), Backwards> {
-        if let Some(last) = self.last.filter(|last| offset <= *last) {
-            return Err(Backwards { offset, last });
+    /// Notes a record as in flight. False for the newest record once more, which librdkafka may
+    /// hand out twice where it stops a partition between a record and the note that it was taken.
+    pub fn track(&mut self, offset: i64, timestamp_ms: Option<i64>) -> Result<bool, Backwards> {
+        let newest = (offset, timestamp_ms);
+        match self.last {
+            Some(last) if last == newest => return Ok(false),
+            Some((last, _)) if offset <= last => return Err(Backwards { offset, last }),
+            _ => {}
         }
-        self.last = Some(offset);
+        self.last = Some(newest);
         self.open.push_back(Entry { offset, settled: false });
-        Ok(())
+        Ok(true)
+    }
+
+    /// The offset after the newest record. None before the first.
+    pub fn next(&self) -> Option<i64> {
+        self.last.map(|(offset, _)| offset + 1)
     }
 
     /// Closes a record. An offset that is not in flight is ignored.
@@ -80,7 +90,7 @@ mod tests {
     fn the_position_waits_for_the_lowest_open_record() {
         let mut tracker = Tracker::default();
         for offset in [10, 11, 14] {
-            tracker.track(offset).unwrap();
+            assert_eq!(tracker.track(offset, None), Ok(true));
         }
         tracker.settle(11);
         assert_eq!(tracker.position(), None);
@@ -93,16 +103,23 @@ mod tests {
     #[test]
     fn offsets_that_run_backwards_are_refused() {
         let mut tracker = Tracker::default();
-        tracker.track(5).unwrap();
-        assert_eq!(tracker.track(5), Err(Backwards { offset: 5, last: 5 }));
-        assert_eq!(tracker.track(0), Err(Backwards { offset: 0, last: 5 }));
+        tracker.track(5, Some(77)).unwrap();
+        assert_eq!(tracker.track(5, Some(78)), Err(Backwards { offset: 5, last: 5 }));
+        assert_eq!(tracker.track(0, Some(77)), Err(Backwards { offset: 0, last: 5 }));
+    }
+
+    #[test]
+    fn the_newest_record_once_more_is_no_other_record() {
+        let mut tracker = Tracker::default();
+        tracker.track(5, Some(77)).unwrap();
+        assert_eq!((tracker.track(5, Some(77)), tracker.in_flight()), (Ok(false), 1));
     }
 
     #[test]
     fn forgotten_records_hold_nothing_back() {
         let mut tracker = Tracker::default();
         for offset in 0..4 {
-            tracker.track(offset).unwrap();
+            assert_eq!(tracker.track(offset, None), Ok(true));
         }
         tracker.settle(0);
         tracker.forget_from(2);
@@ -121,7 +138,7 @@ mod tests {
             let offsets: Vec<i64> =
                 gaps.iter().scan(0, |at, gap| { *at += gap; Some(*at) }).collect();
             for offset in &offsets {
-                tracker.track(*offset).unwrap();
+                tracker.track(*offset, None).unwrap();
             }
             let mut open: std::collections::BTreeSet<i64> = offsets.iter().copied().collect();
             let mut before = None;

@@ -95,12 +95,6 @@ labels! {
         code: &'static str,
     }
 
-    /// How a commit ended.
-    CommitLabels {
-        /// `done` or `failed`.
-        result: &'static str,
-    }
-
     /// The generation.
     GenerationLabels {
         /// Its name.

@@ -18,9 +18,8 @@ use super::delivery::{Delivery, DestinationReading};
 #[cfg(test)]
 use super::labels::Named;
 use super::labels::{
-    CommitLabels, DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels,
-    PipelineCode, PipelineDestination, PluginDigest, PluginLabels, SettlementLabels, TopicLabels,
-    VersionLabels,
+    DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels, PipelineCode,
+    PipelineDestination, PluginDigest, PluginLabels, SettlementLabels, TopicLabels, VersionLabels,
 };
 use super::process::Process;
 #[cfg(test)]
@@ -138,6 +137,8 @@ metrics! {
         "Records that Kafka handed to us.";
     consumed_bytes: Family<TopicLabels, Counter>, "consumed" in Bytes,
         "Keys, values and headers of the records that Kafka handed to us.";
+    records_expired: Family<TopicLabels, Counter>, "records_expired",
+        "Records that retention had taken away before we could read them; offsets that were never records count, too.";
     records_settled: Family<SettlementLabels, Counter>, "records_settled",
         "Records that are done with, by how.";
     faults: Family<PipelineCode, Counter>, "faults",
@@ -182,8 +183,6 @@ metrics! {
         "Records of the partition that are not settled.";
     partition_paused: Family<PartitionLabels, Gauge>, "partition_paused",
         "Whether nothing is fetched from the partition at the moment: 1 or 0.";
-    commits: Family<CommitLabels, Counter>, "commits",
-        "Commits of offsets, by result.";
     rebalances: Counter, "rebalances",
         "Assignments and revocations of partitions.";
 }

@@ -19,9 +19,8 @@ mod process;
 pub use delivery::DestinationReading;
 pub use faults::{FaultSeen, Faults};
 pub use labels::{
-    CommitLabels, DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels,
-    PipelineCode, PipelineDestination, PluginDigest, PluginLabels, SettlementLabels, TopicLabels,
-    VersionLabels,
+    DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels, PipelineCode,
+    PipelineDestination, PluginDigest, PluginLabels, SettlementLabels, TopicLabels, VersionLabels,
 };
 pub use metrics::{Metrics, PartitionReading};
 

@@ -80,6 +80,7 @@ pub struct Ready {
     queue: Mutex<Queue>,
     any: Condvar,
     spare: Condvar,
+    resting: Condvar,
 }
 
 #[derive(Default)]
@@ -164,11 +165,12 @@ impl Ready {
         self.lock().lanes.len()
     }
 
-    /// Waits for the given time, or until the process stops.
+    /// Waits for the given time, or until the process stops. A spare worker takes over meanwhile.
     pub fn rest(&self, time: Duration) {
+        self.note_slow(true);
         let queue = self.lock();
-        // Spares' bell: rung rarely, and a rest cut short only asks again sooner.
-        drop(self.spare.wait_timeout_while(queue, time, |queue| !queue.stopped));
+        drop(self.resting.wait_timeout_while(queue, time, |queue| !queue.stopped));
+        self.note_slow(false);
     }
 
     /// Sends all workers home.
@@ -176,6 +178,7 @@ impl Ready {
         self.lock().stopped = true;
         self.any.notify_all();
         self.spare.notify_all();
+        self.resting.notify_all();
     }
 
     fn enqueue(&self, lane: &Arc<Lane>) {

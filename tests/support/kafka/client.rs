@@ -10,7 +10,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::metadata::MetadataTopic;
@@ -109,6 +109,33 @@ impl Client {
         let admin: AdminClient<DefaultClientContext> = self.settings().create().unwrap();
         let deleted = block_on(admin.delete_topics(&[name], &AdminOptions::new())).unwrap();
         assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    }
+
+    /// Takes the records before this offset away, as retention does.
+    pub fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.settings().create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        block_on(admin.delete_records(&list, &AdminOptions::new())).unwrap();
+    }
+
+    /// Commits an offset for a group without members, as an operator does.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        self.consumer(group).commit(&list, CommitMode::Sync).unwrap();
+    }
+
+    /// Produces one record with a header whose key is any bytes, as producers in C or Go may.
+    pub fn produce_with_header_key(&self, topic: &str, payload: &[u8], key: &[u8]) {
+        #[expect(unsafe_code, reason = "no function takes these bytes")]
+        // SAFETY: it is not looked at as text; rdkafka copies the bytes into a C string.
+        let key = unsafe { std::str::from_utf8_unchecked(key) };
+        let producer: BaseProducer = self.settings().create().unwrap();
+        let headers = OwnedHeaders::new().insert(Header { key, value: Some("value") });
+        let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(payload);
+        producer.send(record.headers(headers)).map_err(|(error, _)| error).unwrap();
+        producer.flush(patience(REQUEST)).unwrap();
     }
 
     /// Produces records in order and waits until all are acknowledged.

@@ -1,0 +1,337 @@
+//! What is assigned to this process, and what becomes of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::TICK;
+use super::held::{Counters, Held, PartitionState};
+use crate::batch::Outbox;
+use crate::id::Ids;
+use crate::kafka::{Assignments, Beginning};
+use crate::record::{PartitionId, Record};
+use crate::settle::{Budget, Partition, Settled, Settlements};
+use crate::telemetry::Metrics;
+use crate::transform::{Lane, Ready};
+
+/// How long a partition may hold more than its share before it is paused, and how long polling may
+/// rest while the budget is spent.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a revoked partition may take to settle what was begun.
+const REVOKE_DRAIN: Duration = Duration::from_secs(10);
+
+/// What the polling thread shares with the group's callbacks, which run on it too, and with
+/// `/status`.
+pub struct Assigned {
+    partitions: Mutex<HashMap<PartitionId, Held>>,
+    settlements: Arc<Settlements>,
+    budget: Arc<Budget>,
+    ready: Arc<Ready>,
+    outboxes: Vec<Arc<Outbox>>,
+    /// When everything has to have ended, once the process stops.
+    deadline: RwLock<Option<Instant>>,
+    topics: OnceLock<BTreeMap<String, Topic>>,
+    terms: AtomicU64,
+    count: Arc<AtomicUsize>,
+    metrics: Metrics,
+    /// Records from the committed offset to the log's end, as librdkafka last counted them.
+    lags: Mutex<BTreeMap<PartitionId, i64>>,
+}
+
+/// What a topic's records need to know.
+pub struct Topic {
+    /// Its pipeline.
+    pub pipeline: Arc<str>,
+    /// Makes the ids of its events.
+    pub ids: Ids,
+}
+
+impl Assigned {
+    /// Nothing assigned yet.
+    pub fn new(
+        budget: &Arc<Budget>,
+        ready: &Arc<Ready>,
+        outboxes: Vec<Arc<Outbox>>,
+        metrics: Metrics,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            partitions: Mutex::default(),
+            settlements: Arc::default(),
+            budget: Arc::clone(budget),
+            ready: Arc::clone(ready),
+            outboxes,
+            deadline: RwLock::default(),
+            topics: OnceLock::new(),
+            terms: AtomicU64::new(1),
+            count: Arc::default(),
+            metrics,
+            lags: Mutex::default(),
+        })
+    }
+
+    /// Tells which topics there are; before the group is joined, once.
+    pub fn set_topics(&self, topics: BTreeMap<String, Topic>) {
+        // Once: a second call would change ids while records are in flight.
+        self.topics.get_or_init(|| topics);
+    }
+
+    /// From now on nothing takes longer than until then.
+    pub fn end_by(&self, deadline: Instant) {
+        *self.deadline.write().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
+    }
+
+    /// When everything has to have ended, once the process stops.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        *self.deadline.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many partitions are assigned.
+    pub fn count(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.count)
+    }
+
+    /// The state of every assigned partition.
+    pub fn states(&self) -> Vec<PartitionState> {
+        let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut states: Vec<PartitionState> =
+            self.held().iter().map(|(id, held)| held.state(id, lags.get(id).copied())).collect();
+        states.sort_by(|a, b| a.id.cmp(&b.id));
+        states
+    }
+
+    /// Whether the budget of bytes in flight is spent.
+    pub(super) fn is_spent(&self) -> bool {
+        self.budget.is_spent()
+    }
+
+    /// Moves settlements that wait into `into`, waiting up to `patience` where none does.
+    pub(super) fn take(&self, into: &mut Vec<Settled>, patience: Duration) {
+        self.settlements.take(into, patience);
+    }
+
+    /// Which partitions are assigned.
+    pub(super) fn ids(&self) -> Vec<PartitionId> {
+        self.held().keys().cloned().collect()
+    }
+
+    /// What is to be read next of every partition that is not halted.
+    pub(super) fn nexts(&self) -> Vec<(PartitionId, Option<i64>)> {
+        let partitions = self.held();
+        let going = partitions.iter().filter(|(_, held)| held.halted.is_none());
+        going.map(|(id, held)| (id.clone(), held.next())).collect()
+    }
+
+    /// Notes where a partition begins or goes on.
+    pub(super) fn begin(&self, id: &PartitionId, beginning: &Beginning) {
+        let mut partitions = self.held();
+        let Some(held) = partitions.get_mut(id) else { return };
+        // What librdkafka had stored is gone with the assignment before.
+        held.stored = None;
+        match beginning {
+            Beginning::At { offset, .. } => held.began = Some(*offset),
+            Beginning::Expired { next, oldest } => {
+                held.began = Some(*oldest);
+                held.counters.expired.inc_by(u64::try_from(oldest - next).unwrap_or(0));
+                tracing::error!(partition = %id, next, oldest,
+                    "records are gone: retention passed the group; going on with the oldest one left");
+            }
+            Beginning::Halted(reason) => halt(&mut partitions, id, reason),
+            Beginning::Unknown => {}
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<PartitionId, Held>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a fetched record in; false where its partition is not ours or is halted.
+    pub(super) fn accept(&self, id: &PartitionId, record: Record) -> bool {
+        let mut partitions = self.held();
+        let Some(held) = partitions.get_mut(id).filter(|held| held.halted.is_none()) else {
+            return false;
+        };
+        match held.tracker.track(record.offset, record.timestamp_ms) {
+            Ok(true) => {}
+            Ok(false) => return true,
+            Err(backwards) => {
+                // Invariant 9: ids would be used twice.
+                let reason = format!(
+                    "{backwards}: the topic was made again; stop xylem, reset the group's offsets for it, and start again"
+                );
+                halt(&mut partitions, id, &reason);
+                return false;
+            }
+        }
+        held.lane.partition.charge(record.weight());
+        held.counters.records.inc();
+        held.counters.bytes.inc_by(record.bytes() as u64);
+        let lane = Arc::clone(&held.lane);
+        drop(partitions);
+        self.ready.push(&lane, record);
+        true
+    }
+
+    /// Carries settlements into the trackers. Those of an older term are ignored: the partition
+    /// was taken away meanwhile, and its records come again elsewhere.
+    pub(super) fn apply(&self, settled: &mut Vec<Settled>) {
+        let mut partitions = self.held();
+        for Settled { partition, offset, how } in settled.drain(..) {
+            let held = partitions.get_mut(&partition.id);
+            if let Some(held) = held.filter(|held| held.lane.partition.term == partition.term) {
+                held.tracker.settle(offset);
+                held.counters.settled(how);
+            }
+        }
+    }
+
+    /// Positions that moved since they were last asked for.
+    pub(super) fn moved(&self) -> Vec<(PartitionId, i64)> {
+        let mut moved = Vec::new();
+        for (id, held) in self.held().iter_mut() {
+            if held.stored != held.tracker.position()
+                && let Some(position) = held.tracker.position()
+            {
+                held.stored = Some(position);
+                moved.push((id.clone(), position));
+            }
+        }
+        moved
+    }
+
+    /// Which partitions to pause and which to resume, by their shares of the budget.
+    pub(super) fn shares(&self, now: Instant) -> (Vec<PartitionId>, Vec<PartitionId>) {
+        let mut partitions = self.held();
+        let share = self.budget.share(partitions.len());
+        let spent = self.budget.is_spent();
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for (id, held) in partitions.iter_mut() {
+            self.ready.look_again(&held.lane, share);
+            if held.is_over(share) {
+                let since = *held.over_since.get_or_insert(now);
+                if !held.paused && (spent || now - since >= PATIENCE) {
+                    held.paused = true;
+                    pause.push(id.clone());
+                }
+            } else {
+                held.over_since = None;
+                if held.paused && held.halted.is_none() && held.is_under(share) {
+                    held.paused = false;
+                    resume.push(id.clone());
+                }
+            }
+            if held.halted.is_some() && !held.paused {
+                held.paused = true;
+                pause.push(id.clone());
+            }
+        }
+        (pause, resume)
+    }
+
+    /// Begins no further record of these partitions (all, where none are named) and throws away
+    /// what was not begun.
+    pub(super) fn close(&self, ids: Option<&[PartitionId]>) {
+        for (id, held) in self.held().iter_mut() {
+            if ids.is_none_or(|ids| ids.contains(id)) {
+                held.lane.partition.close();
+                if let Some(first) = held.lane.clear() {
+                    held.tracker.forget_from(first);
+                }
+            }
+        }
+    }
+
+    fn in_flight(&self, ids: Option<&[PartitionId]>) -> usize {
+        self.held()
+            .iter()
+            .filter(|(id, _)| ids.is_none_or(|ids| ids.contains(id)))
+            .map(|(_, held)| held.tracker.in_flight())
+            .sum()
+    }
+
+    /// Waits until what was begun is settled, or the time is over; true where all is.
+    pub(super) fn drain(&self, ids: Option<&[PartitionId]>, deadline: Instant) -> bool {
+        let mut settled = Vec::new();
+        loop {
+            // A worker may have taken records just before the lane was closed and cleared.
+            self.apply(&mut settled);
+            if self.in_flight(ids) == 0 {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.settlements.take(&mut settled, left.min(TICK));
+        }
+    }
+}
+
+impl Assignments for Assigned {
+    fn lags(&self, lags: BTreeMap<PartitionId, i64>) {
+        *self.lags.lock().unwrap_or_else(PoisonError::into_inner) = lags;
+    }
+
+    fn assigned(&self, partitions: &[(PartitionId, Beginning)]) {
+        let mut held = self.held();
+        for (id, _) in partitions {
+            let topics = self.topics.get();
+            let Some(topic) = topics.and_then(|topics| topics.get(&*id.topic)) else { continue };
+            let partition = Arc::new(Partition::new(
+                id.clone(),
+                self.terms.fetch_add(1, Ordering::Relaxed),
+                Arc::clone(&self.budget),
+                Arc::clone(&self.settlements),
+            ));
+            let ids = topic.ids.clone();
+            let counters = Counters::new(&self.metrics, &topic.pipeline, &id.topic);
+            let lane = Arc::new(Lane::new(partition, Arc::clone(&topic.pipeline), ids));
+            held.insert(id.clone(), Held::new(lane, counters));
+        }
+        self.count.store(held.len(), Ordering::Relaxed);
+        drop(held);
+        self.metrics.rebalances.inc();
+        for (id, beginning) in partitions {
+            tracing::info!(partition = %id, ?beginning, "partition assigned");
+            self.begin(id, beginning);
+        }
+    }
+
+    fn revoked(&self, partitions: &[PartitionId], lost: bool) -> Vec<(PartitionId, i64)> {
+        self.close(Some(partitions));
+        let limit = Instant::now() + REVOKE_DRAIN;
+        let deadline = self.deadline().map_or(limit, |deadline| deadline.min(limit));
+        if !lost && !self.drain(Some(partitions), deadline) {
+            tracing::warn!(?partitions, "revoked with records in flight: they come again");
+        }
+        let mut held = self.held();
+        for id in partitions {
+            // Whoever has the partition next sends these events; sent from here, too, they would
+            // come late, behind newer ones (Invariant 3).
+            if let Some(term) = held.get(id).map(|held| held.lane.partition.term) {
+                self.outboxes.iter().for_each(|outbox| outbox.forget(term));
+            }
+        }
+        let positions = partitions
+            .iter()
+            .filter_map(|id| Some((id.clone(), held.remove(id)?.tracker.position()?)))
+            .collect();
+        self.count.store(held.len(), Ordering::Relaxed);
+        self.metrics.rebalances.inc();
+        tracing::info!(?partitions, lost, "partitions revoked");
+        if lost { Vec::new() } else { positions }
+    }
+}
+
+/// Takes nothing more of the pipeline that the partition belongs to (promise 9).
+fn halt(partitions: &mut HashMap<PartitionId, Held>, id: &PartitionId, reason: &str) {
+    let Some(pipeline) = partitions.get(id).map(|held| Arc::clone(&held.lane.pipeline)) else {
+        return;
+    };
+    tracing::error!(partition = %id, %pipeline, reason, "pipeline halted");
+    let reason: Arc<str> = format!("{id}: {reason}").into();
+    for held in partitions.values_mut().filter(|held| held.lane.pipeline == pipeline) {
+        held.halted.get_or_insert_with(|| Arc::clone(&reason));
+    }
+}

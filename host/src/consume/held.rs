@@ -1,0 +1,135 @@
+//! One assigned partition: what is in flight, and what is counted of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use prometheus_client::metrics::counter::Counter;
+
+use crate::record::PartitionId;
+use crate::settle::{Settlement, Tracker};
+use crate::telemetry::{Metrics, SettlementLabels, TopicLabels};
+use crate::transform::Lane;
+
+/// Records between the settled prefix and the newest one that a partition may have. One record that
+/// stays open (its dead letter is not taken, its destination is away) holds back all behind it.
+const MAX_OPEN: usize = 65_536;
+
+/// One assigned partition.
+pub(super) struct Held {
+    pub lane: Arc<Lane>,
+    pub counters: Counters,
+    pub tracker: Tracker,
+    /// Where it began, as far as the brokers said.
+    pub began: Option<i64>,
+    pub stored: Option<i64>,
+    pub over_since: Option<Instant>,
+    pub paused: bool,
+    /// Why nothing more is taken until an operator acts.
+    pub halted: Option<Arc<str>>,
+}
+
+impl Held {
+    /// Nothing taken yet.
+    pub(super) fn new(lane: Arc<Lane>, counters: Counters) -> Self {
+        Self {
+            lane,
+            counters,
+            tracker: Tracker::default(),
+            began: None,
+            stored: None,
+            over_since: None,
+            paused: false,
+            halted: None,
+        }
+    }
+
+    /// What is to be read next, where that is known.
+    pub(super) fn next(&self) -> Option<i64> {
+        self.tracker.next().or(self.began)
+    }
+
+    /// Whether it holds more than its share: of bytes, or of records behind an open one, which
+    /// weigh nothing once they are settled but come again after a crash (Invariant 4).
+    pub(super) fn is_over(&self, share: usize) -> bool {
+        self.lane.partition.weight() > share || self.tracker.in_flight() > MAX_OPEN
+    }
+
+    /// Whether it holds so little that it may be fetched from again.
+    pub(super) fn is_under(&self, share: usize) -> bool {
+        self.lane.partition.weight() < share / 2 && self.tracker.in_flight() < MAX_OPEN / 2
+    }
+
+    /// For `/status`.
+    pub(super) fn state(&self, id: &PartitionId, lag: Option<i64>) -> PartitionState {
+        PartitionState {
+            id: id.clone(),
+            pipeline: Arc::clone(&self.lane.pipeline),
+            position: self.tracker.position(),
+            lag,
+            in_flight: self.tracker.in_flight(),
+            bytes: self.lane.partition.weight(),
+            paused: self.paused,
+            halted: self.halted.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+/// The metrics of one assigned partition, looked up once.
+pub(super) struct Counters {
+    pub records: Counter,
+    pub bytes: Counter,
+    delivered: Counter,
+    filtered: Counter,
+    dead_lettered: Counter,
+    pub expired: Counter,
+}
+
+impl Counters {
+    /// Those of a pipeline's topic.
+    pub(super) fn new(metrics: &Metrics, pipeline: &Arc<str>, topic: &Arc<str>) -> Self {
+        let pipeline = || Arc::clone(pipeline);
+        let topic = TopicLabels { pipeline: pipeline(), topic: Arc::clone(topic) };
+        let settled = |how: Settlement| {
+            let labels = SettlementLabels { pipeline: pipeline(), settlement: how.as_str() };
+            metrics.records_settled.get_or_create(&labels).clone()
+        };
+        Self {
+            records: metrics.records_consumed.get_or_create(&topic).clone(),
+            expired: metrics.records_expired.get_or_create(&topic).clone(),
+            bytes: metrics.consumed_bytes.get_or_create(&topic).clone(),
+            delivered: settled(Settlement::Delivered),
+            filtered: settled(Settlement::Filtered),
+            dead_lettered: settled(Settlement::DeadLettered),
+        }
+    }
+
+    /// Counts a settlement.
+    pub(super) fn settled(&self, how: Settlement) {
+        match how {
+            Settlement::Delivered => self.delivered.inc(),
+            Settlement::Filtered => self.filtered.inc(),
+            Settlement::DeadLettered => self.dead_lettered.inc(),
+        };
+    }
+}
+
+/// One assigned partition, for `/status`.
+#[derive(Clone, Debug)]
+pub struct PartitionState {
+    /// Which partition.
+    pub id: PartitionId,
+    /// Its pipeline.
+    pub pipeline: Arc<str>,
+    /// One above the settled prefix; none before the first settlement here.
+    pub position: Option<i64>,
+    /// Records from the committed offset to the log's end, as of the last statistics.
+    pub lag: Option<i64>,
+    /// Records in flight.
+    pub in_flight: usize,
+    /// Bytes in flight.
+    pub bytes: usize,
+    /// Not fetched from at the moment.
+    pub paused: bool,
+    /// Why nothing more is taken until an operator acts.
+    pub halted: Option<String>,
+}
