@@ -4,12 +4,13 @@
 mod direct;
 mod natives;
 pub(crate) mod query;
+mod reads;
 mod tracker;
 pub(crate) mod usage;
 
 use std::borrow::Cow;
 
-use jaq_core::load::{self, parse::Term};
+use jaq_core::load;
 
 use crate::lookups::Lookups;
 use crate::scope::Scope;
@@ -166,24 +167,15 @@ impl<'c> Compiler<'c> {
         query::refuse_recursion(&term).map_err(quoted)?;
         let mut tracker = Tracker::new(&mut self.usage, &self.this, &self.item, self.events);
         let places = tracker.run(&term);
-        self.uses_record |= tracker.uses_record();
+        self.uses_record |= text.contains("$record");
         let kind = if let Some(direct) = direct::compile(&term, self.lookups).map_err(quoted)? {
             Kind::Direct(direct)
         } else {
-            let reads = members_read(&term);
+            let reads = reads::members(&term);
             Kind::Query(Query::compile(text, &term, reads, &mut self.library).map_err(quoted)?)
         };
         Ok((Expression { text: text.trim().to_owned(), kind }, places))
     }
-}
-
-/// The members of `.` that a term reads, if that is all that it reads of it.
-fn members_read(term: &Term<&str>) -> Option<Vec<String>> {
-    let mut usage = Usage::default();
-    let this = [Place::item()];
-    let places = Tracker::new(&mut usage, &this, &[], 1).run(term);
-    usage.mark(&places, 1);
-    usage.members_of_item()
 }
 
 /// The beginning of a text, for messages.

@@ -47,8 +47,8 @@ pub(super) struct Query {
     source: String,
     /// Which of [`VARIABLES`] it names.
     names: [bool; 4],
-    /// The members of its input that it reads, if that is all that it reads of it: what it does
-    /// not read need not be copied for it.
+    /// The members of its input that it may look at, unless that may be any
+    /// ([`super::reads`]): the others need not be copied for it.
     reads: Option<Vec<String>>,
 }
 
@@ -228,7 +228,7 @@ fn calls<'t, 's>(term: &'t Term<&'s str>, found: &mut dyn FnMut(&'s str)) {
 }
 
 /// The terms directly inside a term.
-fn children<'t, 's>(term: &'t Term<&'s str>, found: &mut dyn FnMut(&'t Term<&'s str>)) {
+pub(super) fn children<'t, 's>(term: &'t Term<&'s str>, found: &mut dyn FnMut(&'t Term<&'s str>)) {
     match term {
         Term::Id
         | Term::Recurse
@@ -283,7 +283,10 @@ fn children<'t, 's>(term: &'t Term<&'s str>, found: &mut dyn FnMut(&'t Term<&'s 
 }
 
 /// The terms inside a pattern: keys of objects that are computed.
-fn in_pattern<'t, 's>(pattern: &'t Pattern<&'s str>, found: &mut dyn FnMut(&'t Term<&'s str>)) {
+pub(super) fn in_pattern<'t, 's>(
+    pattern: &'t Pattern<&'s str>,
+    found: &mut dyn FnMut(&'t Term<&'s str>),
+) {
     match pattern {
         Pattern::Var(_) => {}
         Pattern::Arr(items) => items.iter().for_each(|item| in_pattern(item, found)),

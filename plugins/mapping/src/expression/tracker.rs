@@ -9,6 +9,7 @@ use jaq_core::load::parse::{BinaryOp, Pattern, Term};
 use jaq_core::path;
 
 use super::direct::text_of;
+use super::query::{children, in_pattern};
 use super::usage::{Place, PlaceStep, Usage};
 
 /// The most places that one expression is followed to.
@@ -26,8 +27,6 @@ pub(crate) struct Tracker<'t> {
     events: u64,
     /// What the expression's own variables stand for.
     variables: Vec<(String, Vec<Place>)>,
-    /// Whether it names `$record`.
-    record: bool,
 }
 
 impl<'t> Tracker<'t> {
@@ -38,17 +37,12 @@ impl<'t> Tracker<'t> {
         item: &'t [Place],
         events: u64,
     ) -> Tracker<'t> {
-        Tracker { usage, this, item, events, variables: Vec::new(), record: false }
+        Tracker { usage, this, item, events, variables: Vec::new() }
     }
 
     /// The places that the answers of an expression come from; what it reads on the way is marked.
     pub(crate) fn run(&mut self, term: &Term<&str>) -> Vec<Place> {
         self.follow(term, self.this)
-    }
-
-    /// Whether the expression names `$record`.
-    pub(crate) fn uses_record(&self) -> bool {
-        self.record
     }
 
     /// Marks what a term answers as read.
@@ -102,7 +96,11 @@ impl<'t> Tracker<'t> {
                 self.fold(source, pattern, arguments, input);
                 Vec::new()
             }
-            Term::Recurse | Term::Def(..) => self.everything(input),
+            Term::Recurse => self.everything(input),
+            Term::Def(..) => {
+                self.variables_in(term);
+                self.everything(input)
+            }
         };
         if places.len() > MAX_PLACES { self.everything(&places) } else { places }
     }
@@ -139,7 +137,7 @@ impl<'t> Tracker<'t> {
         let Some((first, rest)) = arguments.split_first() else { return };
         let gathered = self.follow(first, input);
         self.usage.mark(&gathered, self.events);
-        self.bound(pattern, places, |tracker| {
+        self.bound(pattern, places, rest, |tracker| {
             for argument in rest {
                 tracker.read(argument, &gathered);
             }
@@ -159,7 +157,13 @@ impl<'t> Tracker<'t> {
                     input.iter().map(|place| place.clone().then(step.clone())).collect();
                 self.usage.mark(&places, self.events);
             }
-            (None, None) => self.read(key, input),
+            (None, None) => {
+                self.read(key, input);
+                // `{"\(.a)"}` reads the member of that name.
+                if !matches!(key, Term::Var(_)) {
+                    self.everything(input);
+                }
+            }
         }
     }
 
@@ -170,18 +174,24 @@ impl<'t> Tracker<'t> {
     }
 
     /// The places that a variable stands for.
-    fn variable(&mut self, name: &str) -> Vec<Place> {
+    fn variable(&self, name: &str) -> Vec<Place> {
         if let Some((_, places)) = self.variables.iter().rev().find(|(known, _)| known == name) {
             return places.clone();
         }
         match name {
             "$document" => vec![Place::document()],
             "$item" => self.item.to_vec(),
-            _ => {
-                self.record |= name == "$record";
-                Vec::new()
-            }
+            _ => Vec::new(),
         }
+    }
+
+    /// Marks what all variables inside a term stand for.
+    fn variables_in(&mut self, term: &Term<&str>) {
+        if let Term::Var(name) = term {
+            let places = self.variable(name);
+            self.usage.mark(&places, self.events);
+        }
+        children(term, &mut |child| self.variables_in(child));
     }
 
     /// The places that the parts of a path lead to.
@@ -223,11 +233,16 @@ impl<'t> Tracker<'t> {
         match op {
             BinaryOp::Pipe(None) => {
                 let places = self.follow(left, input);
+                // Then the left side only decides whether and how often the right side answers.
+                if is_blind(right) && !hands_on(left) {
+                    self.usage.mark(&places, self.events);
+                }
                 self.follow(right, &places)
             }
             BinaryOp::Pipe(Some(pattern)) => {
                 let places = self.follow(left, input);
-                self.bound(pattern, places, |tracker| tracker.follow(right, input))
+                let body = std::slice::from_ref(right);
+                self.bound(pattern, places, body, |tracker| tracker.follow(right, input))
             }
             BinaryOp::Comma | BinaryOp::Alt => {
                 let mut places = self.follow(left, input);
@@ -250,18 +265,24 @@ impl<'t> Tracker<'t> {
         }
     }
 
-    /// Runs `body` with the variables of a pattern bound.
+    /// Runs `body`, which follows `terms`, with the variables of a pattern bound.
     fn bound<T>(
         &mut self,
         pattern: &Pattern<&str>,
         places: Vec<Place>,
+        terms: &[Term<&str>],
         body: impl FnOnce(&mut Self) -> T,
     ) -> T {
         let before = self.variables.len();
         if let Pattern::Var(name) = pattern {
+            // Then it only matters whether and how often something is bound.
+            if !terms.iter().any(|term| names(term, name)) {
+                self.usage.mark(&places, self.events);
+            }
             self.variables.push(((*name).to_owned(), places));
         } else {
             self.everything(&places);
+            in_pattern(pattern, &mut |key| self.read(key, &[]));
             bind_nothing(pattern, &mut self.variables);
         }
         let result = body(self);
@@ -290,7 +311,13 @@ impl<'t> Tracker<'t> {
                 self.read(condition, input);
                 input.to_vec()
             }
-            ("map", [inner]) => wrap(self.follow(inner, &items())),
+            ("map", [inner]) => {
+                let items = items();
+                if is_blind(inner) {
+                    self.usage.mark(&items, self.events);
+                }
+                wrap(self.follow(inner, &items))
+            }
             ("sort_by" | "unique_by", [key]) => {
                 self.read(key, &items());
                 input.to_vec()
@@ -306,10 +333,14 @@ impl<'t> Tracker<'t> {
             }
             ("any" | "all", [source, condition]) => {
                 let places = self.follow(source, input);
+                if is_blind(condition) && !hands_on(source) {
+                    self.usage.mark(&places, self.events);
+                }
                 self.read(condition, &places);
                 Vec::new()
             }
             ("has", [key]) => {
+                self.read(key, input);
                 if let Some(member) = text_of(key) {
                     let step = PlaceStep::Member(member);
                     let places: Vec<Place> =
@@ -319,8 +350,8 @@ impl<'t> Tracker<'t> {
                 }
                 self.everything(input)
             }
-            ("error", [message]) => {
-                self.read(message, input);
+            ("error" | "range" | "isempty", [_, ..]) => {
+                arguments.iter().for_each(|argument| self.read(argument, input));
                 Vec::new()
             }
             _ => {
@@ -331,6 +362,72 @@ impl<'t> Tracker<'t> {
             }
         }
     }
+}
+
+/// Whether a term answers the same whatever its input is. What the tracker does not know marks its
+/// input, so that it need not be known here either.
+fn is_blind(term: &Term<&str>) -> bool {
+    match term {
+        Term::Id
+        | Term::Recurse
+        | Term::Def(..)
+        | Term::IfThenElse(_, None)
+        | Term::BinOp(
+            _,
+            BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt,
+            _,
+        ) => false,
+        // What follows has another input.
+        Term::BinOp(first, BinaryOp::Pipe(None), _) | Term::TryCatch(first, _) => is_blind(first),
+        Term::Fold(_, source, _, arguments) => {
+            is_blind(source) && arguments.first().is_none_or(is_blind)
+        }
+        Term::Call(name, arguments) => match (*name, arguments.as_slice()) {
+            ("empty" | "true" | "false" | "null" | "input_line_number", []) => true,
+            ("any" | "all", [source, _]) => is_blind(source),
+            ("first" | "last", [_])
+            | ("limit" | "skip" | "nth", [_, _])
+            | ("range" | "isempty" | "error", [_, ..]) => arguments.iter().all(is_blind),
+            _ => false,
+        },
+        other => {
+            let mut blind = match other {
+                // `{a}` reads a member, `{$a}` does not.
+                Term::Obj(entries) => entries
+                    .iter()
+                    .all(|(key, value)| value.is_some() || matches!(key, Term::Var(_))),
+                _ => true,
+            };
+            children(other, &mut |child| blind &= is_blind(child));
+            blind
+        }
+    }
+}
+
+/// Whether a term answers nothing but its input, and what decides whether it does is marked.
+fn hands_on(term: &Term<&str>) -> bool {
+    match term {
+        Term::Id | Term::Call("select" | "empty", _) => true,
+        Term::BinOp(left, BinaryOp::Pipe(None) | BinaryOp::Comma | BinaryOp::Alt, right) => {
+            hands_on(left) && hands_on(right)
+        }
+        Term::BinOp(_, BinaryOp::Pipe(Some(_)), right) => hands_on(right),
+        Term::IfThenElse(branches, otherwise) => {
+            branches.iter().all(|(_, then)| hands_on(then))
+                && otherwise.as_deref().is_none_or(hands_on)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a term names a variable.
+fn names(term: &Term<&str>, variable: &str) -> bool {
+    if matches!(term, Term::Var(name) if *name == variable) {
+        return true;
+    }
+    let mut found = false;
+    children(term, &mut |child| found |= names(child, variable));
+    found
 }
 
 /// The same places with a list around them.

@@ -113,12 +113,6 @@ impl Usage {
         }
     }
 
-    /// The members of the item that are read, if that is all that is read of it.
-    pub(super) fn members_of_item(&self) -> Option<Vec<String>> {
-        let Node { all: 0, members, any: None } = &self.item else { return None };
-        Some(members.keys().cloned().collect())
-    }
-
     /// To be called once, when all places are marked: each document then walks a single way down.
     pub(crate) fn settle(&mut self) {
         self.document.settle();

@@ -187,6 +187,205 @@ fn jq() {
     ]);
 }
 
+/// The code of a rejection, or the body of the event, with each answer of an expression as a text.
+fn answers(expression: &str, document: &Json) -> Result<String, String> {
+    let quoted = expression.replace('\'', "''");
+    let mapping = fields(&format!("k: type\nx: {{each: '{quoted}', value: tojson}}"));
+    match crate::support::apply(&mapping, &document.to_string()) {
+        xylem_kit::Outcome::Emit(events) => Ok(events[0].body.clone()),
+        xylem_kit::Outcome::Reject(rejection) => Err(rejection.code),
+        xylem_kit::Outcome::Filter(reason) => panic!("{reason}"),
+    }
+}
+
+/// Checks that an expression answers the same where all of the document is copied for it.
+fn check_copying(expression: &str, documents: &[Json]) {
+    // Both run in jq: what is direct looks at the document itself.
+    let partly = format!("1 as $one | ({expression})");
+    let whole = format!("reduce 1 as $one (.; .) | ({expression})");
+    for document in documents {
+        assert_eq!(
+            answers(&partly, document),
+            answers(&whole, document),
+            "{expression} of {document}"
+        );
+    }
+}
+
+#[test]
+fn what_only_decides_is_there_too() {
+    let document =
+        json!({"cancelled_at": "2026", "lines": [{"q": 1}, {"q": 2}], "a": 1, "o": {"b": [1]}});
+    for (expression, expected) in [
+        (".cancelled_at // empty | \"cancelled\"", json!(["\"cancelled\""])),
+        (".a | values | \"x\"", json!(["\"x\""])),
+        (".a | numbers | \"x\"", json!(["\"x\""])),
+        (".a | strings | \"x\"", Json::Null),
+        ("reduce .lines[] as $l (0; . + 1)", json!(["2"])),
+        ("[.lines[] | 1] | add", json!(["2"])),
+        ("[.lines[]? | 1] | add", json!(["2"])),
+        ("[foreach .lines[] as $l (0; . + 1)]", json!(["[1,2]"])),
+        (".lines[] | {n: 1}", json!(["{\"n\":1}", "{\"n\":1}"])),
+        ("{n: (.lines[] | 1)}", json!(["{\"n\":1}", "{\"n\":1}"])),
+        (".lines | map(1)", json!(["[1,1]"])),
+        ("any(.lines[]; true)", json!(["true"])),
+        ("isempty(.lines[])", json!(["false"])),
+        ("limit(.a; .lines[] | \"x\")", json!(["\"x\""])),
+        ("if .a then \"x\" elif .o then \"y\" else \"z\" end", json!(["\"x\""])),
+        (".o as {b: [$b]} | \"x\\($b)\"", json!(["\"x1\""])),
+        ("def f: .a; if f then \"x\" else \"y\" end", json!(["\"x\""])),
+    ] {
+        let found: Json = serde_json::from_str(&answers(expression, &document).unwrap()).unwrap();
+        assert_eq!(found.get("x").cloned().unwrap_or_default(), expected, "{expression}");
+    }
+    let when = mapping(
+        "unmapped: ignore\nevents: [{when: '.cancelled_at // empty | true', fields: {x: .a}}]",
+    );
+    assert_eq!(event(&when, &document.to_string()), json!({"x": 1}));
+}
+
+#[test]
+fn what_is_copied_makes_no_difference() {
+    let documents = [
+        json!({"a": 1, "b": "x", "l": [{"v": 1}, {"v": 3, "n": null}], "o": {"b": [1, 2], "k": "b"}, "k": "a", "n": null}),
+        json!({"b": false, "l": {"x": 1}, "o": "t", "k": "b"}),
+        json!({}),
+        json!([1, {"a": 2}]),
+    ];
+    for expression in [
+        "if .a then 1 elif .b then 2 end | .k",
+        "select(.a) | \"x\"",
+        "select(.a == 1 and (.b | type) == \"string\") | .k",
+        "any(.l[]; .v == 3)",
+        "all(.l[]; true), any, all(. == 1)",
+        "first(.l[]), last(.l[]), nth(1; .l[]), limit(1; .l[] | 1), skip(1; .l[] | 1)",
+        "first, last",
+        "until(. == 5; 5), [limit(3; repeat(.a))]",
+        "[while(type == \"object\"; .a)]",
+        "try .a.b catch \"caught\", try error(.k) catch ., try error catch .a",
+        ".a.b?, .l[]?.v, .o.b[]?, (.k | .x)?",
+        ". as $d | .l[]? | [$d.a, .v]",
+        ". as $d | $d | .a",
+        ". as $d | [$d] | .[0].b",
+        ". as {a: $a, $b} | [$a, $b]",
+        ". as {$k, o: {b: [$x, $y]}} | [$k, $x, $y]",
+        ". as {(.k): $x} | $x",
+        ".o as {(.k): $x} | $x",
+        ".k as $k | . as {($k): $x} | $x",
+        ".k as $k | .[$k], .[\"a\", \"b\"]",
+        ". as $x | .o as $x | $x.b",
+        ". as $d | .o as {a: $d, (\"b\", ($d | keys[0])): $x} | $x",
+        ". as [$x] | $x",
+        "[paths], [paths(type == \"number\")], [leaf_paths?]",
+        "getpath([\"a\"]), getpath([\"o\", \"b\"]), [path(.a, .l[0].v)], path(..)",
+        "[.. | numbers], [recurse | type], [recurse(.o?; . != null)]",
+        "to_entries, with_entries(.), keys, keys_unsorted, length, type",
+        "has(\"a\"), has(\"zz\"), has(.k)",
+        "(.l | has(0)), (.o | has($document.k))",
+        "def f: .a; f, (.o | .b)",
+        "def f($x; g): g + $x; f(.a; .l | length)",
+        "def select(f): keys; select(.a)",
+        ".o | def f: .b; f",
+        "label $out | .l[] | if .v == 3 then ., break $out else .v end",
+        "label $out | 1, (.a | values | break $out), 2",
+        "\"\\(.a)-\\(.l[]?.v)-\\(if .b then 1 else 2 end)\", \"\\(.)\"",
+        "@base64, @json, @text, @json \"\\(.o)\", @base64 \"\\(.k)\", @csv \"\\([.a])\"",
+        "{a, \"b\": .k, \"o\", (.k): 1, \"x\\(.a)\": 2}",
+        "{\"\\(.k)\"}, {@text \"\\(.k)\"}, (. as $d | {$d}), ({a: .a} as $o | {$o})",
+        "{a: .l[]?.v, b: (.a, .b)}",
+        "reduce .l[] as $l (0; . + 1), reduce .l[]? as {v: $v} (0; . + $v)",
+        "reduce (1, 2) as $i (.; .x = $i), reduce .l[] as $l (.; .a)",
+        "reduce .l[] as $l ({}; . + $l) | .n",
+        "[foreach .l[] as $l (.a; . + 1; [., $l.v])], [foreach . as $d (0; 1; $d)]",
+        ". as $d | reduce 1 as $x (0; $d) | .b",
+        ".a = 2, .a |= 3, .a += 1, .n //= 4, (.l[0] |= 1), del(.a), delpaths([[\"a\"]])",
+        "(.a, .b) = 1, (.o | .k = 1), to_entries[0], setpath([\"a\"]; 1), pick(.a)",
+        ". + {z: 1}, . == {}, (. | not), -.a, .a - 1, .l + .l",
+        "(., .a) | type, (. // 1 | .a), (.n // . | .k), (.a | ., 1), (if .a then . else .o end | .b?)",
+        ".l | map(1), map(.v), (sort_by(.v) | last), group_by(1), min_by(.v), add(.[]?.v), any, first",
+        "map(1), map_values(1), add, tojson, tostring, ascii, flatten, tostream, [splits(\"a\")]",
+        "walk(1), env.PATH?, splits(.k)",
+        "range(.a), [range(0; .l | length)], isempty(.l[]), isempty(empty), input_line_number",
+        "$__loc__, $document.a, $item.k, ([$document] | length), limit(1; repeat(.k))",
+        ".[], .[]?, .[0]?, .[1:]?, .\"a\", .[\"a\"], .[.k]?, .[\"o\"].b",
+        "try (.a | error) catch ., (.a as $x | try error({$x}) catch .x)",
+        "combinations?, transpose?, (.l | IN(1)), IN(.l; .l), INDEX(.l[]?; .v), ascii_downcase?",
+        "ltrimstr(.k), test(.k)?, (.b | test($document.b)), @sh?, limit(.n; 1), tojson",
+        "(.a // empty | \"c\"), (.n // empty | \"c\"), (.a | values | \"x\"), (.o | arrays | 1)",
+        "(.l | objects | 1), (.a, .b, .zz | booleans, scalars, nulls, iterables | 1)",
+        ".l as $l | 1, ([.l[]?] | 1), ($item | .b), (.a as $x | .b as $y | 1)",
+    ] {
+        // Each alternative alone, and all together; those that this jq does not know are left out.
+        let alone = expression.split(", ").collect::<Vec<_>>();
+        let mut tried = 0;
+        for expression in alone.into_iter().chain([expression]) {
+            let quoted = expression.replace('\'', "''");
+            if try_mapping(&format!("events: [{{fields: {{x: '{quoted}'}}}}]")).is_ok() {
+                check_copying(expression, &documents);
+                tried += 1;
+            }
+        }
+        assert!(tried > 0, "{expression}");
+    }
+}
+
+#[test]
+fn what_is_copied_makes_no_difference_to_what_is_composed() {
+    let documents = [
+        json!({"a": 1, "l": [{"v": 1}, {"v": 3}], "o": {"a": 2, "l": [{}]}, "k": "a"}),
+        json!({"a": null, "l": []}),
+    ];
+    let terms = [
+        ".",
+        ".a",
+        ".l[]?",
+        ".a // empty",
+        ".a | values",
+        "\"x\"",
+        "{a}",
+        "select(.a?)",
+        "$d.a?",
+        "$d",
+        "first(.l?, .o?)",
+        "keys",
+    ];
+    for left in terms {
+        for right in terms {
+            for shape in [
+                "L | R",
+                "(L) // (R)",
+                "[L] | R",
+                "(L), (R) | 1",
+                "if L then R end",
+                "(L) as $d | R",
+                "(L) as {a: $d} | R",
+                "reduce (L) as $d (0; . + 1, (R))",
+                "[foreach (L) as $d (R; .; $d)]",
+                "try (L | error) catch (R)",
+                "label $f | (L) | (R), break $f",
+                "{a: (L)} | R",
+                "any((L); R)",
+                "[limit(1; L)] | map(R)",
+                "[(L) | (R)] == [R]",
+                "\"\\(L)\" | R",
+            ] {
+                let shape: String = shape
+                    .chars()
+                    .map(|c| match c {
+                        'L' => left.to_owned(),
+                        'R' => format!("({right})"),
+                        other => other.to_string(),
+                    })
+                    .collect();
+                check_copying(&format!(". as $d | ({shape})"), &documents);
+                if !shape.contains("$d") {
+                    check_copying(&shape, &documents);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn nothing_outside_the_record_can_be_read() {
     for expression in [
@@ -287,6 +486,15 @@ fn lookups_in_expressions() {
         json!({"k": 1, "x": "Berlin", "y": "male", "z": 2, "w": "Europe/Berlin"})
     );
     assert_eq!(event(&mapping, r#"{"k": 1, "s": "9"}"#), json!({"k": 1, "y": "male", "z": 2}));
+}
+
+#[test]
+fn the_record_is_asked_for_wherever_it_is_named() {
+    for expression in
+        ["def f: $record.key; f", "$document | has($record.key)", ".a as {($record.key): $x} | $x"]
+    {
+        assert!(fields(&format!("x: '{expression}'")).uses_record(), "{expression}");
+    }
 }
 
 #[test]

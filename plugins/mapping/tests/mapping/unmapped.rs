@@ -64,6 +64,30 @@ fn expressions_are_followed() {
         ("$item.a[.s]?", vec![".l[].v", ".l[].w"]),
         ("try .a.b catch .s", vec![".a.c", ".l[].v", ".l[].w", ".s"]),
         ("(.a, .l[]) | .c?", vec![".a.b", ".l[].v", ".l[].w", ".s"]),
+        // What only decides whether or how often something is answered is read as well.
+        (".s // empty | \"x\"", vec![".a.b", ".a.c", ".l[].v", ".l[].w"]),
+        (".s | strings | \"x\" | ascii_upcase", vec![".a.b", ".a.c", ".l[].v", ".l[].w"]),
+        (".s // empty | $document.a.b", vec![".a.c", ".l[].v", ".l[].w"]),
+        (".s // empty | {x: 1}", vec![".a.b", ".a.c", ".l[].v", ".l[].w"]),
+        (".s // empty | if true then 1 else 2 end", vec![".a.b", ".a.c", ".l[].v", ".l[].w"]),
+        (".s // empty | error(\"no\")", vec![".a.b", ".a.c", ".l[].v", ".l[].w"]),
+        ("[.l[] | 1] | add", vec![".a.b", ".a.c", ".s"]),
+        (".l | map(1) | add", vec![".a.b", ".a.c", ".s"]),
+        ("reduce .l[] as $l (0; . + 1)", vec![".a.b", ".a.c", ".s"]),
+        ("[foreach .l[] as $l (0; . + 1)] | last", vec![".a.b", ".a.c", ".s"]),
+        ("reduce .l[] as $l (0; . + $l.v)", vec![".a.b", ".a.c", ".l[].w", ".s"]),
+        (".s as $unused | .a.b", vec![".a.c", ".l[].v", ".l[].w"]),
+        ("any(.l[].v; true)", vec![".a.b", ".a.c", ".l[].w", ".s"]),
+        ("isempty(.l[].v)", vec![".a.b", ".a.c", ".l[].w", ".s"]),
+        (".a | has($document.s)", vec![".l[].v", ".l[].w"]),
+        (".s as $s | .a | def f: .b + $s; f", vec![".l[].v", ".l[].w"]),
+        (".a as {($document.s): $x} | $x", vec![".l[].v", ".l[].w"]),
+        ("{\"\\(.s)\"}", vec![]),
+        // But not more than decides.
+        ("select(.s == \"t\") | \"x\"", vec![".a.b", ".a.c", ".l[].v", ".l[].w"]),
+        ("[.l[] | select(.v == 1) | \"x\"] | first", vec![".a.b", ".a.c", ".l[].w", ".s"]),
+        ("if .s then . else empty end | \"x\"", vec![".a.b", ".a.c", ".l[].v", ".l[].w"]),
+        (".a | {b}", vec![".a.c", ".l[].v", ".l[].w", ".s"]),
     ] {
         assert_eq!(all(expression, document), expected, "{expression}");
     }
