@@ -34,6 +34,13 @@ impl Reads {
         self.all |= self.follow(term, root);
     }
 
+    /// Looks at what several terms answer.
+    fn values(&mut self, terms: &[Term<&str>], root: bool) {
+        for term in terms {
+            self.value(term, root);
+        }
+    }
+
     /// Looks at one member.
     fn member(&mut self, name: String) {
         if !self.members.contains(&name) {
@@ -80,7 +87,7 @@ impl Reads {
                     self.value(condition, root);
                     is_root |= self.follow(then, root);
                 }
-                is_root | otherwise.as_ref().map_or(root, |term| self.follow(term, root))
+                is_root | otherwise.as_ref().map_or(root, |last| self.follow(last, root))
             }
             Term::TryCatch(inner, catch) => {
                 // What is caught is not the root: what could raise it counts as looking at it.
@@ -93,7 +100,7 @@ impl Reads {
                 // What is gathered is not the root either, for the same reason.
                 self.value(first, root);
                 self.bound(pattern, is_root, |reads| {
-                    rest.iter().for_each(|argument| reads.value(argument, false));
+                    reads.values(rest, false);
                     false
                 })
             }
@@ -121,7 +128,9 @@ impl Reads {
             match part {
                 path::Part::Index(index) => self.value(index, root),
                 path::Part::Range(from, to) => {
-                    from.iter().chain(to).for_each(|bound| self.value(bound, root));
+                    for bound in from.iter().chain(to) {
+                        self.value(bound, root);
+                    }
                 }
             }
         }
@@ -202,7 +211,9 @@ impl Reads {
             Pattern::Var(name) => self.variables.push(((*name).to_owned(), is_root)),
             Pattern::Arr(items) => {
                 self.all |= is_root;
-                items.iter().for_each(|item| self.pattern(item, false));
+                for item in items {
+                    self.pattern(item, false);
+                }
             }
             Pattern::Obj(entries) => {
                 for (key, value) in entries {
@@ -239,18 +250,18 @@ impl Reads {
             ("has", [key]) => {
                 self.value(key, root);
                 match text_of(key) {
-                    Some(name) if root => self.member(name),
+                    Some(member) if root => self.member(member),
                     None => self.all |= root,
                     Some(_) => {}
                 }
                 false
             }
             ("range" | "isempty" | "error", [_, ..]) => {
-                arguments.iter().for_each(|argument| self.value(argument, root));
+                self.values(arguments, root);
                 false
             }
             _ => {
-                arguments.iter().for_each(|argument| self.value(argument, root));
+                self.values(arguments, root);
                 self.everything(root)
             }
         }

@@ -51,6 +51,13 @@ impl<'t> Tracker<'t> {
         self.usage.mark(&places, self.events);
     }
 
+    /// Marks what several terms answer as read.
+    fn read_all(&mut self, terms: &[Term<&str>], input: &[Place]) {
+        for term in terms {
+            self.read(term, input);
+        }
+    }
+
     /// The places that a term's answers come from, its input coming from `input`.
     fn follow(&mut self, term: &Term<&str>, input: &[Place]) -> Vec<Place> {
         let places = match term {
@@ -152,10 +159,7 @@ impl<'t> Tracker<'t> {
                 self.read(value, input);
             }
             (Some(name), None) => {
-                let step = PlaceStep::Member(name);
-                let places: Vec<Place> =
-                    input.iter().map(|place| place.clone().then(step.clone())).collect();
-                self.usage.mark(&places, self.events);
+                self.member(name, input);
             }
             (None, None) => {
                 self.read(key, input);
@@ -165,6 +169,22 @@ impl<'t> Tracker<'t> {
                 }
             }
         }
+    }
+
+    /// Marks the places that a term is given where it does not look at them: then they only decide
+    /// whether and how often it answers. What is merely handed on to it decides nothing.
+    fn counted(&mut self, term: &Term<&str>, handed_on: bool, places: &[Place]) {
+        if is_blind(term) && !handed_on {
+            self.usage.mark(places, self.events);
+        }
+    }
+
+    /// Marks a member of places as read.
+    fn member(&mut self, name: String, input: &[Place]) -> Vec<Place> {
+        let step = PlaceStep::Member(name);
+        let places: Vec<Place> =
+            input.iter().map(|place| place.clone().then(step.clone())).collect();
+        self.everything(&places)
     }
 
     /// Marks places as read; nothing comes out of them that could be followed.
@@ -233,10 +253,7 @@ impl<'t> Tracker<'t> {
         match op {
             BinaryOp::Pipe(None) => {
                 let places = self.follow(left, input);
-                // Then the left side only decides whether and how often the right side answers.
-                if is_blind(right) && !hands_on(left) {
-                    self.usage.mark(&places, self.events);
-                }
+                self.counted(right, hands_on(left), &places);
                 self.follow(right, &places)
             }
             BinaryOp::Pipe(Some(pattern)) => {
@@ -313,9 +330,7 @@ impl<'t> Tracker<'t> {
             }
             ("map", [inner]) => {
                 let items = items();
-                if is_blind(inner) {
-                    self.usage.mark(&items, self.events);
-                }
+                self.counted(inner, false, &items);
                 wrap(self.follow(inner, &items))
             }
             ("sort_by" | "unique_by", [key]) => {
@@ -333,31 +348,23 @@ impl<'t> Tracker<'t> {
             }
             ("any" | "all", [source, condition]) => {
                 let places = self.follow(source, input);
-                if is_blind(condition) && !hands_on(source) {
-                    self.usage.mark(&places, self.events);
-                }
+                self.counted(condition, hands_on(source), &places);
                 self.read(condition, &places);
                 Vec::new()
             }
             ("has", [key]) => {
                 self.read(key, input);
-                if let Some(member) = text_of(key) {
-                    let step = PlaceStep::Member(member);
-                    let places: Vec<Place> =
-                        input.iter().map(|place| place.clone().then(step.clone())).collect();
-                    self.usage.mark(&places, self.events);
-                    return Vec::new();
+                match text_of(key) {
+                    Some(member) => self.member(member, input),
+                    None => self.everything(input),
                 }
-                self.everything(input)
             }
             ("error" | "range" | "isempty", [_, ..]) => {
-                arguments.iter().for_each(|argument| self.read(argument, input));
+                self.read_all(arguments, input);
                 Vec::new()
             }
             _ => {
-                for argument in arguments {
-                    self.read(argument, input);
-                }
+                self.read_all(arguments, input);
                 self.everything(input)
             }
         }
