@@ -39,12 +39,15 @@ impl Dialect {
         if first.plugin != "csv" && !first.settings.contains_key("columns") {
             return None;
         }
+        // As the plugins read it; csv calls it `delimiter`, crm `separator`.
         let character = |name| match first.settings.get(name)?.as_str()?.as_bytes() {
             [] => Some(None),
+            b"tab" | b"\\t" => Some(Some(b'\t')),
             [byte, ..] => Some(Some(*byte)),
         };
+        let delimiter = character("delimiter").or_else(|| character("separator"));
         Some(Self {
-            delimiter: character("delimiter").flatten().unwrap_or(b','),
+            delimiter: delimiter.flatten().unwrap_or(b','),
             quote: character("quote").unwrap_or(Some(b'"')),
         })
     }
@@ -154,5 +157,17 @@ mod tests {
         assert_eq!(cut("'a\n'|'b'\nc", Cut::Rows(pipes)), ["'a\n'|'b'", "c"]);
         let plain = Dialect::of(&step("csv", json!({"delimiter": "\t", "quote": ""}))).unwrap();
         assert_eq!(cut("\"a\tb\nc", Cut::Rows(plain)), ["\"a\tb", "c"]);
+        for settings in [
+            json!({"delimiter": "tab", "columns": ["a"]}),
+            json!({"separator": "tab", "columns": ["a"]}),
+            json!({"separator": "\\t", "columns": ["a"]}),
+        ] {
+            let tabs = Dialect::of(&step("crm", settings.clone())).unwrap();
+            let rows = cut("at\"b\t\"c\nd\"\ne", Cut::Rows(tabs));
+            assert_eq!(rows, ["at\"b\t\"c\nd\"", "e"], "{settings}");
+        }
+        let semicolons = json!({"separator": ";", "columns": ["a"]});
+        let semicolons = Dialect::of(&step("crm", semicolons)).unwrap();
+        assert_eq!(cut("a;\"b\nc\"\nd", Cut::Rows(semicolons)), ["a;\"b\nc\"", "d"]);
     }
 }
