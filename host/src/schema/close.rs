@@ -6,6 +6,7 @@
 //! refuse the properties of the other branches; hence first flatten, then close. Keywords
 //! beside `$ref` count, as they do in XDM's repository and not in draft-06.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -321,11 +322,20 @@ fn bound_integer(schema: &mut Map<String, Value>) {
         Some("long") => (-(1 << 53), 1 << 53),
         _ => return,
     };
-    if schema.get("minimum").is_none_or(|given| given.as_i64().is_some_and(|given| given < low)) {
-        schema.insert("minimum".to_owned(), low.into());
+    for (keyword, bound, beyond) in
+        [("minimum", low, Ordering::Less), ("maximum", high, Ordering::Greater)]
+    {
+        if schema.get(keyword).is_none_or(|given| compare(given, bound) == Some(beyond)) {
+            schema.insert(keyword.to_owned(), bound.into());
+        }
     }
-    if schema.get("maximum").is_none_or(|given| given.as_i64().is_none_or(|given| given > high)) {
-        schema.insert("maximum".to_owned(), high.into());
+}
+
+/// A number of a schema, which may be written as `100.0`, against a whole one.
+fn compare(given: &Value, bound: i64) -> Option<Ordering> {
+    match given.as_i64() {
+        Some(given) => Some(given.cmp(&bound)),
+        None => given.as_f64()?.partial_cmp(&Value::from(bound).as_f64()?),
     }
 }
 

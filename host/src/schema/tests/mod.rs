@@ -181,6 +181,16 @@ fn integers_have_the_width_of_their_storage() {
         violations(&with_x(&narrower), &json!({"x": 6})),
         ["DCVS-1101-400 #/x: 6 is not less or equal to 5"]
     );
+    // However it is written.
+    let written = json!({"type": "integer", "meta:xdmType": "int", "minimum": 0.0, "maximum": 5.0});
+    let schema = with_x(&written);
+    assert_eq!(violations(&schema, &json!({"x": 6})).len(), 1);
+    assert_eq!(violations(&schema, &json!({"x": -1})).len(), 1);
+    let wider = json!({"type": "integer", "meta:xdmType": "byte", "minimum": -1e3, "maximum": 1e3});
+    let byte = with_x(&wider);
+    assert_eq!(violations(&byte, &json!({"x": 128})).len(), 1);
+    assert_eq!(violations(&byte, &json!({"x": -129})).len(), 1);
+    assert!(violations(&byte, &json!({"x": 127})).is_empty());
 }
 
 #[test]
