@@ -152,9 +152,13 @@ mistakes! {
     destinations_absent: [("destinations: [orders, customers]", "destinations: []")];
     plugin_unknown: [("plugin: json", "plugin: jsn")];
     dead_letters_come_round: [("topic: orders.dead", "topic: orders-eu")];
+    property_with_a_secret: [("client.rack: eu-1a", "ssl.truststore.password: hunter2")];
     property_of_ours: [("client.rack: eu-1a", "enable.auto.commit: \"true\"")];
     organisation_without_suffix: [("ABCDEF@AdobeOrg", "ABCDEF")];
     tenant_without_underscore: [("tenant: _acme", "tenant: acme")];
+    inlet_with_a_password: [
+        ("https://dcs.adobedc.net/collection/abc123", "https://me:hunter2@dcs.adobedc.net/inlet/abc123")
+    ];
     inlet_is_another_url: [("collection/abc123", "inlet/abc123")];
     schema_id_is_alt_id: [("https://ns.adobe.com/acme/schemas/1", "_acme.schemas.1")];
     raw_without_flow: [("    flow: 9c1d\n", "")];
@@ -278,6 +282,20 @@ fn invariant_10_no_mistake_shows_a_secret() {
         ("  auth:\n", "  auth: hunter2\n  outh:\n"),
         ("  tls: {}", "  tls: { certificate_file: password, key: hunter2 }"),
         ("  tenant: _acme", "  tenant: _acme\n  proxy: user:hunter2@proxy"),
+        ("    client_secret: ${CLIENT_SECRET}", "    client_secret: 'a${hunter2}'"),
+        ("    client_secret: ${CLIENT_SECRET}", "    client_secret: 'a${hunter2!}'"),
+        ("    client.rack: eu-1a", "    ssl.truststore.password: hunter2"),
+        ("    client.rack: eu-1a", "    basic.auth.user.info: user:hunter2"),
+        ("    client.rack: eu-1a", "    sals.password: hunter2"),
+        ("  auth:\n", "  auth:\n    token_url: https://user:hunter2@ims.example/token\n"),
+        ("  auth:\n", "  auth:\n    token_url: ftp://user:hunter2@ims.example/token\n"),
+        ("  auth:\n", "  auth:\n    token_url: https://user:hunter2@ims example/token\n"),
+        ("https://dcs.adobedc.net/collection/abc123", "https://u:hunter2@dcs.adobedc.net/inlet/a"),
+        (
+            "https://dcs.adobedc.net/collection/abc123",
+            "https://u:hunter2@dcs.adobedc.net/collection/a",
+        ),
+        ("brokers: ${BROKERS}", "brokers: SASL_SSL://user:hunter2@kafka:9092"),
         ("kafka:\n", "kafka: &a\n  <<: { password: hunter2 }\n"),
     ] {
         let message = errors(&[(from, to)]);

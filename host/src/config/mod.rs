@@ -54,6 +54,7 @@ pub use problem::{ConfigErrors, Problem, Severity};
 #[cfg(test)]
 pub(crate) use reference::REFERENCES;
 pub use reference::{Address, Secret};
+pub(crate) use reference::{has_user, without_user};
 pub use step::StepError;
 
 /// The whole configuration of a process.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
+use url::Url;
 
 use super::files::{self, ReadError};
 use super::nearest::nearest;
@@ -61,6 +62,19 @@ impl JsonSchema for Address {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", REFERENCES: "address" })
     }
+}
+
+/// An address as it may be shown. Invariant 10: whatever may be a user or a password is left out,
+/// also where the address is none.
+pub(crate) fn without_user(address: &str) -> Cow<'_, str> {
+    let Some((before, rest)) = address.rsplit_once('@') else { return Cow::Borrowed(address) };
+    let scheme = before.split_once("://").map(|(scheme, _)| format!("{scheme}://"));
+    Cow::Owned(format!("{}***@{rest}", scheme.unwrap_or_default()))
+}
+
+/// Whether a URL holds a user or a password.
+pub(crate) fn has_user(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// A text that may contain references and is never shown.
@@ -134,6 +148,19 @@ pub(super) enum ReferenceError {
 }
 
 impl ReferenceError {
+    /// The same error without what may be a piece of a secret that happens to hold `${`. Invariant
+    /// 10: only what is written as variables are is taken for the name of one.
+    pub(super) fn of_secret(self) -> Self {
+        let hidden = || "…".to_owned();
+        match self {
+            Self::Malformed(_) => Self::Malformed(hidden()),
+            Self::Unset { name, .. } if !is_upper_name(&name) => {
+                Self::Unset { name: hidden(), nearest: None }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Unclosed => Some("a literal `${` is written `$${`".to_owned()),
@@ -218,6 +245,10 @@ pub(super) fn looks_like_reference(text: &str) -> Option<&str> {
     None
 }
 
+fn is_upper_name(name: &str) -> bool {
+    is_name(name) && !name.contains(|c: char| c.is_ascii_lowercase())
+}
+
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -249,6 +280,34 @@ mod tests {
     #[test]
     fn invariant_10_a_secret_is_not_shown() {
         assert_eq!(format!("{:?}", Secret::literal("s3cret")), "***");
+    }
+
+    #[test]
+    fn invariant_10_a_piece_of_a_secret_is_not_shown() {
+        let environment = BTreeMap::new();
+        let mut resolver = Resolver::new(Path::new("."), &environment);
+        let mut words = |text| {
+            let error = resolver.resolve(text).unwrap_err().of_secret();
+            format!("{error} {}", error.hint().unwrap_or_default())
+        };
+        for text in ["ab${c!d}e", "ab${cd}e", "ab${c-d}e", "ab${cde"] {
+            assert!(!words(text).contains("cd") && !words(text).contains("c!d"), "{}", words(text));
+        }
+        assert!(words("${CLIENT_SECRET}").contains("`CLIENT_SECRET`"));
+    }
+
+    #[test]
+    fn invariant_10_an_address_is_shown_without_user_and_password() {
+        for (address, shown) in [
+            ("https://h:1/collection/a", "https://h:1/collection/a"),
+            ("https://me:geheim@h/a", "https://***@h/a"),
+            ("https://me@h/a", "https://***@h/a"),
+            ("https://me:ge/he@im@h/a", "https://***@h/a"),
+            ("me:geheim@h:9092", "***@h:9092"),
+            ("https:/me:geheim@h", "***@h"),
+        ] {
+            assert_eq!(without_user(address), shown);
+        }
     }
 
     #[test]

@@ -222,6 +222,7 @@ impl Shape<'_, '_> {
         match self.resolver.resolve(text) {
             Ok(resolved) => Some(Json::from(resolved)),
             Err(error) => {
+                let error = if references == Some("secret") { error.of_secret() } else { error };
                 let message = format!("`{path}`: {error}");
                 let mut draft = Draft::error(path, node.span.clone(), message);
                 if let Some(hint) = error.hint() {

@@ -1,5 +1,6 @@
 //! The address of an inlet.
 
+use crate::config::{has_user, without_user};
 use crate::http::Url;
 
 /// Why an inlet's address cannot be used.
@@ -19,13 +20,11 @@ pub struct InletError {
 /// What stands before `collection/`, and a query, are kept.
 pub(super) fn batch_endpoint(address: &str) -> Result<Url, InletError> {
     let address = address.trim();
-    let refuse = |reason| InletError { address: address.to_owned(), reason };
+    // Invariant 10: the address is shown, so it may hold no password; one is not repeated.
+    let refuse = |reason| InletError { address: without_user(address).into_owned(), reason };
     let mut url = Url::parse(address).map_err(|_| refuse("it is no URL"))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        // Invariant 10: the address is shown, so it may hold no password; this one is not repeated.
-        return Err(InletError {
-            address: "…".to_owned(), reason: "it holds a user or password"
-        });
+    if has_user(&url) {
+        return Err(refuse("it holds a user or password"));
     }
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(refuse("it is neither `http` nor `https`"));
@@ -94,7 +93,10 @@ mod tests {
 
     #[test]
     fn invariant_10_a_password_is_not_repeated() {
-        let words = batch_endpoint("https://me:geheim@h/collection/66ab").unwrap_err().to_string();
-        assert!(!words.contains("geheim"), "{words}");
+        for address in ["https://me:geheim@h/collection/66ab", "https://me:geheim@h h/collection/a"]
+        {
+            let words = batch_endpoint(address).unwrap_err().to_string();
+            assert!(!words.contains("geheim"), "{words}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::backoff::{Backoff, Dice, spread};
 use super::client::{Answer, Client, SendError};
-use crate::config::{Auth, Secret};
+use crate::config::{Auth, Secret, has_user, without_user};
 use crate::fault::{Code, Domain};
 
 /// When the endpoint is asked again after a failure.
@@ -129,12 +129,11 @@ impl Token {
     pub fn new(auth: &Auth, client: Client) -> Result<Self, TokenError> {
         let address = auth.token_url.as_str();
         let endpoint = Url::parse(address).ok().filter(|url| {
-            matches!(url.scheme(), "http" | "https")
-                && url.has_host()
-                && url.username().is_empty()
-                && url.password().is_none()
+            matches!(url.scheme(), "http" | "https") && url.has_host() && !has_user(url)
         });
-        let endpoint = endpoint.ok_or_else(|| TokenError::Endpoint(address.to_owned()))?;
+        // Invariant 10: what stands here by mistake is not repeated.
+        let refused = || TokenError::Endpoint(without_user(address).into_owned());
+        let endpoint = endpoint.ok_or_else(refused)?;
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         Ok(Self {
             client,

@@ -77,7 +77,7 @@ impl Consumer {
         let context = Context { assignments, rules };
         let client =
             BaseConsumer::from_config_and_context(&settings::consumer(kafka, budget), context)
-                .map_err(KafkaError::Settings)?;
+                .map_err(KafkaError::settings)?;
         let client = Arc::new(client);
         Ok(Self { client, topics: BTreeMap::new(), rules })
     }

@@ -51,7 +51,7 @@ impl MockCluster {
         let bootstrap = started
             .recv()
             .map_err(|_| KafkaError::Fatal("the mock cluster ended".into()))?
-            .map_err(KafkaError::Settings)?;
+            .map_err(KafkaError::settings)?;
         Ok(Self { bootstrap, stop: Some(stop), thread: Some(thread) })
     }
 

@@ -29,7 +29,7 @@ impl Peer {
             .set("bootstrap.servers", bootstrap)
             .set("linger.ms", "2")
             .create()
-            .map_err(KafkaError::Settings)?;
+            .map_err(KafkaError::settings)?;
         Ok(Self { bootstrap: bootstrap.to_owned(), producer })
     }
 
@@ -51,7 +51,7 @@ impl Peer {
             .set("group.id", "xylem-reader")
             .set("enable.auto.commit", "false")
             .create()
-            .map_err(KafkaError::Settings)?;
+            .map_err(KafkaError::settings)?;
         let metadata =
             consumer.fetch_metadata(Some(topic), PATIENCE).map_err(KafkaError::Request)?;
         let partitions =

@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError as Error, RDKafkaErrorCode as Kind};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::settings;
+use super::{SettingsError, settings};
 use crate::config::Kafka;
 
 /// What a cluster said.
@@ -27,7 +27,7 @@ pub struct Probe {
 pub enum ProbeError {
     /// The client refuses its settings.
     #[error("librdkafka refuses its settings: {0}")]
-    Settings(#[source] Error),
+    Settings(SettingsError),
     /// Nobody answers.
     #[error("no broker answers within {seconds} s{}", .complaint.as_ref().map(|c| format!(": {c}")).unwrap_or_default())]
     Silent {
@@ -44,8 +44,8 @@ pub fn probe(kafka: &Kafka, topics: &[&str], patience: Duration) -> Result<Probe
     let last = Arc::clone(&context.last);
     let mut settings = settings::consumer(kafka, 0);
     settings.set("statistics.interval.ms", "0");
-    let client: BaseConsumer<Context> =
-        BaseConsumer::from_config_and_context(&settings, context).map_err(ProbeError::Settings)?;
+    let client: BaseConsumer<Context> = BaseConsumer::from_config_and_context(&settings, context)
+        .map_err(|error| ProbeError::Settings(error.into()))?;
     if client.fetch_metadata(Some(topics.first().unwrap_or(&"")), patience).is_err() {
         // Complaints wait in the client until it is polled.
         while let Some(message) = client.poll(Duration::ZERO) {

@@ -92,7 +92,7 @@ impl Producer {
 }
 
 fn client(settings: &ClientConfig) -> Result<ThreadedProducer<Context>, KafkaError> {
-    ThreadedProducer::from_config_and_context(settings, Context).map_err(KafkaError::Settings)
+    ThreadedProducer::from_config_and_context(settings, Context).map_err(KafkaError::settings)
 }
 
 struct Context;

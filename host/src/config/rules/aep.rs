@@ -4,6 +4,7 @@ use url::Url;
 
 use crate::config::Auth;
 use crate::config::path::KeyPath;
+use crate::config::reference::has_user;
 
 use super::Rules;
 
@@ -51,14 +52,21 @@ impl Rules<'_> {
         self.not_empty(auth.client_id.as_str(), &at.key("client_id"));
         self.not_empty(auth.client_secret.expose(), &at.key("client_secret"));
         let url = auth.token_url.as_str();
+        let token_url = at.key("token_url");
         match Url::parse(url) {
+            Ok(parsed) if has_user(&parsed) => {
+                self.has_user("`aep.auth.token_url`", &token_url);
+            }
             Ok(parsed) if parsed.scheme() == "https" || is_loopback(&parsed) => {}
             Ok(parsed) if parsed.scheme() == "http" => {
                 let message =
                     "`aep.auth.token_url` is not https: the client secret travels in the clear";
-                self.problems.warn(&at.key("token_url"), message);
+                self.problems.warn(&token_url, message);
             }
-            _ => self.problems.error(&at.key("token_url"), format!("`{url}` is no https URL")),
+            _ => {
+                let message = format!("`{}` is no https URL", self.shown(url, &token_url));
+                self.problems.error(&token_url, message);
+            }
         }
         let scopes = at.key("scopes");
         if auth.scopes.is_empty() {

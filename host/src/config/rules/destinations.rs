@@ -4,6 +4,7 @@ use url::Url;
 
 use crate::config::files;
 use crate::config::path::KeyPath;
+use crate::config::reference::has_user;
 use crate::config::{Destination, Mode, SchemaRef};
 
 use super::Rules;
@@ -73,13 +74,16 @@ impl Rules<'_> {
             id.is_some_and(|id| !id.is_empty() && id != "batch" && !id.contains('/'))
         });
         let Some(url) = url else {
-            let draft = self.problems.at(at, format!("`{inlet}` is not the URL of an inlet"));
+            let message = format!("`{}` is not the URL of an inlet", self.shown(inlet, at));
+            let draft = self.problems.at(at, message);
             self.problems.push(draft.hint(
                 "the streaming connection in AEP shows it: `https://dcs.adobedc.net/collection/ID`",
             ));
             return;
         };
-        if url.scheme() == "http" && !is_loopback(&url) {
+        if has_user(&url) {
+            self.has_user("the inlet", at);
+        } else if url.scheme() == "http" && !is_loopback(&url) {
             self.problems.warn(at, "the inlet is not https: events travel in the clear");
         }
     }

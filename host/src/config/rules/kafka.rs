@@ -50,6 +50,28 @@ const OURS: &[(&str, &str)] = &[
     ("test.mock.*", "`xylem demo` brings its own brokers"),
 ];
 
+const KEY: &str = "write `kafka.tls.key`, the private key in PEM: `${file:PATH}`";
+const ROOTS: &str = "write `kafka.tls.ca_file`, trusted roots in PEM, which need no password";
+const REGISTRY: &str = "it is for a schema registry, and xylem asks none";
+const PASSWORD: &str = "properties are plain text; write `kafka.sasl.password`, which may be `${NAME}` or `${file:PATH}`";
+
+/// What names of properties that hold secrets contain, and where the secret belongs.
+const SECRETS: &[(&str, &str)] = &[
+    ("ssl.truststore.", ROOTS),
+    ("basic.auth.user.info", REGISTRY),
+    ("schema.registry.", REGISTRY),
+    ("ssl.", KEY),
+    ("", PASSWORD),
+];
+
+/// Where a secret in this property belongs; none where the property holds no secret.
+fn secret(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase();
+    let is_secret = ["password", "secret", "ssl.truststore.", "basic.auth.user.info"];
+    let is_secret = is_secret.iter().any(|part| name.contains(part));
+    SECRETS.iter().find(|(part, _)| is_secret && name.contains(part)).map(|(_, instead)| *instead)
+}
+
 impl Rules<'_> {
     pub(super) fn kafka(&mut self) {
         let config = self.config;
@@ -87,13 +109,14 @@ impl Rules<'_> {
             return;
         }
         for broker in brokers.split(',').map(str::trim) {
-            let message = if broker.contains("://") {
-                format!("the broker `{broker}` carries a scheme")
+            let wrong = if broker.contains("://") {
+                "carries a scheme"
             } else if !is_host_port(broker) {
-                format!("the broker `{broker}` is no `host:port`")
+                "is no `host:port`"
             } else {
                 continue;
             };
+            let message = format!("the broker `{}` {wrong}", self.shown(broker, at));
             let draft = self.problems.at(at, message);
             self.problems
                 .push(draft.hint(
@@ -140,6 +163,12 @@ impl Rules<'_> {
             let message = format!("the property `{name}` is xylem's own");
             let draft = self.problems.at(at, message);
             self.problems.push(draft.hint(*reason));
+        } else if let Some(instead) = secret(name) {
+            // Invariant 10: here it would stand in plain text.
+            self.problems.mask(at);
+            let message = format!("the property `{name}` would hold a secret");
+            let draft = self.problems.at(at, message);
+            self.problems.push(draft.hint(instead));
         } else {
             self.not_empty(value, at);
         }
@@ -161,7 +190,25 @@ fn is_host_port(broker: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_host_port;
+    use super::{KEY, PASSWORD, REGISTRY, ROOTS, is_host_port, secret};
+
+    #[test]
+    fn properties_that_hold_secrets_are_known_by_their_names() {
+        for (name, instead) in [
+            ("ssl.truststore.location", ROOTS),
+            ("ssl.truststore.password", ROOTS),
+            ("SSL.Trustore.Password", KEY),
+            ("basic.auth.user.info", REGISTRY),
+            ("schema.registry.basic.auth.user.info", REGISTRY),
+            ("sals.password", PASSWORD),
+            ("oauth.client.secret", PASSWORD),
+        ] {
+            assert_eq!(secret(name), Some(instead), "{name}");
+        }
+        for name in ["client.rack", "ssl.cipher.suites", "socket.keepalive.enable"] {
+            assert_eq!(secret(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn brokers_are_host_and_port() {

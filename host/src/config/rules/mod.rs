@@ -1,6 +1,7 @@
 //! What must hold beyond the shape: names that exist, values that fit one another, files that are
 //! there. Every rule reports and goes on.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use super::Config;
 use super::files::{self, ReadError};
 use super::path::KeyPath;
 use super::problem::Problems;
+use super::reference::without_user;
 
 mod aep;
 mod destinations;
@@ -37,6 +39,23 @@ pub(super) fn check(config: &Config, base_dir: &Path, problems: &mut Problems) {
 }
 
 impl Rules<'_> {
+    /// An address as a message shows it. Invariant 10: user and password are drawn nowhere.
+    fn shown<'t>(&mut self, address: &'t str, at: &KeyPath) -> Cow<'t, str> {
+        let shown = without_user(address);
+        if matches!(shown, Cow::Owned(_)) {
+            self.problems.mask(at);
+        }
+        shown
+    }
+
+    /// Says that an address holds a user or a password.
+    fn has_user(&mut self, what: &str, at: &KeyPath) {
+        self.problems.mask(at);
+        let draft = self.problems.at(at, format!("{what} holds a user or a password"));
+        self.problems
+            .push(draft.hint("addresses are shown freely; the credential stands under `aep.auth`"));
+    }
+
     /// Limits and the admin listener.
     fn machine(&mut self) {
         let limits = &self.config.limits;
