@@ -40,7 +40,8 @@ pub struct Destination {
     /// The name of the source in the message header; AEP fills in the connection's where absent.
     #[serde(default)]
     pub source: Option<String>,
-    /// Further request headers. Not for secrets: they are shown in `/status`.
+    /// Further request headers. Not for secrets: references are not read here, so that one would
+    /// stand in the configuration's text.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// When a request is full.

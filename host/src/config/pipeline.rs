@@ -85,7 +85,7 @@ pub struct Pipeline {
     #[serde(default)]
     pub split: Split,
     /// A folder of samples, `NAME.input.EXT` and optionally `NAME.expected.json`, relative to the
-    /// configuration file. `check` runs them; so does the gate of a reload.
+    /// configuration file. `xylem check` runs them.
     #[serde(default)]
     pub samples: Option<PathBuf>,
     /// Goes into every id: change it when a topic is made again and its records are to count as new.

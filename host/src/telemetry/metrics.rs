@@ -155,7 +155,7 @@ metrics! {
     plugin_failures: Family<PluginLabels, Counter>, "plugin_failures",
         "Calls of a plugin that ended in a trap, an overrun or a wrong answer; each costs an instance.";
     plugin_instances: Family<PluginLabels, Counter>, "plugin_instances",
-        "Instances of a plugin that were started; more than the workers means restarts.";
+        "Instances of a plugin that were started: one per worker and per spare that had work, and one for each that was lost; see the failures.";
 
     events_emitted: Family<PipelineDestination, Counter>, "events_emitted",
         "Events that a pipeline emitted, by destination.";
