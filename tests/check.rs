@@ -91,6 +91,10 @@ fn all_that_is_wrong_with_samples_is_said_at_once() {
         assert!(messages[1].contains("/n expected type: Integer, found: String"), "{messages:?}");
         assert_eq!(messages[2], "record 0 has `/events/0/event/n` `3`, expected `4`");
         assert_eq!(report["problems"][2]["file"], "samples/other.input.json");
+        assert_eq!(
+            report["problems"][2]["hint"],
+            "`xylem try -c xylem.yaml -p echo samples/other.input.json` shows the whole of it"
+        );
     });
 }
 

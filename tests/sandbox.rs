@@ -527,6 +527,11 @@ fn inspect_says_what_a_component_is() {
         let (code, output) = inspect("core.wasm");
         assert_eq!(code, 1);
         assert!(String::from_utf8(output.stderr).unwrap().contains("is a core module"));
+
+        let (code, output) = inspect("missing.wasm");
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(code, 2, "{words}");
+        assert!(words.starts_with("cannot read component `missing.wasm`: "), "{words}");
     });
 }
 

@@ -4,7 +4,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xylem_tests::{Setup, guests, run_to_end, within};
+use xylem_tests::{Setup, guests, run_to_end, run_unread, within};
 
 /// A test that takes longer hangs; the binary may have to be built first.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -67,6 +67,26 @@ fn lines(setup: &Setup, arguments: &[&str]) -> (Vec<Value>, i32) {
     let code = output.status.code().unwrap();
     assert!(code < 2, "{}", String::from_utf8_lossy(&output.stderr));
     (lines, code)
+}
+
+/// `| head`: whoever reads the answer has seen enough of it.
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    within(LIMIT, || {
+        let good = "{\"timestamp\":\"2026-01-02T03:04:05Z\",\"n\":1}\n".repeat(500);
+        let setup = setup().file("good.jsonl", good).file("bad.jsonl", "[]\n".repeat(500));
+        for (arguments, code) in [
+            (["-p", "echo", "good.jsonl"].as_slice(), 0),
+            (&["-p", "echo", "--json", "good.jsonl"], 0),
+            (&["-p", "echo", "bad.jsonl"], 1),
+        ] {
+            let arguments = [&["try", "-c", "xylem.yaml"], arguments].concat();
+            let output = run_unread(setup.folder(), &arguments);
+            let words = String::from_utf8(output.stderr).unwrap();
+            assert!(!words.contains("pipe"), "{words}");
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        }
+    });
 }
 
 #[test]

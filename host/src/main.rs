@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xylem::commands::{Exit, check, demo, inspect, precompile, run, try_};
+use xylem::commands::{Exit, check, demo, inspect, is_closed, precompile, run, try_};
 use xylem::telemetry::{self, LogArgs};
 
 /// Carries Kafka topics through WebAssembly plugins into Adobe Experience Platform.
@@ -57,6 +57,9 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
     };
     ended.unwrap_or_else(|error| {
+        if error.downcast_ref::<std::io::Error>().is_some_and(is_closed) {
+            return Exit::Done.into();
+        }
         // The last word; where stderr is gone there is nobody to tell.
         drop(writeln!(std::io::stderr(), "xylem: {error:#}"));
         Exit::Bug.into()

@@ -20,5 +20,5 @@ mod target;
 
 pub use absent::{missing_tool, samples, skip};
 pub use eventually::{eventually, eventually_within, patience, within};
-pub use process::{Setup, Xylem, binary, run_to_end};
+pub use process::{Setup, Xylem, binary, run_to_end, run_unread};
 pub use target::{free_port, repository};

@@ -206,6 +206,16 @@ pub fn run_to_end(folder: &Path, arguments: &[&str]) -> Output {
     children::spawn(command).unwrap().wait_with_output().unwrap()
 }
 
+/// Runs `xylem` to its end with nobody reading what it writes to stdout, as behind `head`.
+pub fn run_unread(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary("xylem"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = children::spawn(command).unwrap();
+    drop(child.stdout.take());
+    child.wait_with_output().unwrap()
+}
+
 /// A program of this workspace, built when it is first asked for: `cargo test` builds libraries
 /// and tests only, and an old binary would prove nothing.
 pub fn binary(name: &str) -> PathBuf {

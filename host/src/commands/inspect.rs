@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::{Exit, say, unless_closed};
 use crate::plugin::{Cache, Compile, Engine, LoadError, Loader, Report, read_component};
 
 /// Show what a component imports and what it gets of that, what it exports, what it weighs, who
@@ -57,32 +58,38 @@ struct Import<'a> {
     given: &'a str,
 }
 
-/// Runs the command: exit code 1 where the component is not a plugin of this host.
+/// Runs the command: exit code 1 where the component is not a plugin of this host, 2 where it cannot
+/// be read.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let cache = args.cache.as_ref().map_or_else(Cache::of_user, Cache::private);
     let loader = Loader::new(Engine::new()?, cache, Compile::InProcess);
-    let wasm = read_component(&args.component)?;
-    let report = match loader.inspect(&args.component.display().to_string(), &wasm) {
+    let name = args.component.display().to_string();
+    let report = match read_component(&args.component).and_then(|wasm| loader.inspect(&name, &wasm))
+    {
         Ok(report) => report,
+        Err(error @ LoadError::Read { .. }) => {
+            say(format_args!("{:#}", anyhow::Error::from(error)));
+            return Ok(Exit::Configuration.into());
+        }
         // The answer to what this is: nothing that could be a plugin.
         Err(
             error @ (LoadError::NotAComponent { .. }
             | LoadError::Truncated { .. }
             | LoadError::NotUnderstood { .. }),
         ) => {
-            writeln!(std::io::stderr(), "{error}")?;
-            return Ok(ExitCode::from(1));
+            say(error);
+            return Ok(Exit::No.into());
         }
         Err(error) => return Err(error.into()),
     };
     let view = view(&args.component, &report);
     let mut out = std::io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string(&view)?)?;
+    unless_closed(if args.json {
+        writeln!(out, "{}", serde_json::to_string(&view)?)
     } else {
-        write(&mut out, &view)?;
-    }
-    Ok(ExitCode::from(u8::from(report.refusal.is_some())))
+        write(&mut out, &view)
+    })?;
+    Ok(if report.refusal.is_some() { Exit::No } else { Exit::Done }.into())
 }
 
 /// What is shown of a report.

@@ -8,6 +8,8 @@ pub mod precompile;
 pub mod run;
 pub mod try_;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,6 +38,21 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Says something on stderr. Where that is gone there is nobody to tell, and the answer is the same.
+fn say(words: impl Display) {
+    drop(writeln!(io::stderr(), "{words}"));
+}
+
+/// Whether the reader of stdout went away, as `head` does: it has what it wanted.
+pub fn is_closed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// What became of writing an answer; that nobody reads it to its end is no failure.
+fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if is_closed(&error) { Ok(()) } else { Err(error) })
+}
+
 /// Where native code of components is kept.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct CacheArgs {
@@ -50,5 +67,16 @@ impl CacheArgs {
         let cache = self.cache.as_ref().map_or_else(Cache::of_user, Cache::private);
         let compile = std::env::current_exe().map_or(Compile::InProcess, Compile::Child);
         Ok(Loader::new(Engine::new()?, cache, compile))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reader_that_went_away_is_no_failure() {
+        assert!(unless_closed(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(unless_closed(Err(io::ErrorKind::StorageFull.into())).is_err());
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::unless_closed;
 use crate::plugin::{Cache, Compile, Engine, Loader, compile_as_child, read_component};
 
 /// Compile components into the cache of native code, when an image is built or in an init
@@ -63,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for component in &args.components {
         let line = compile(&loader, component);
         failed |= line.error.is_some();
-        write(&line, args.json).context("cannot write to stdout")?;
+        unless_closed(write(&line, args.json)).context("cannot write to stdout")?;
     }
     Ok(ExitCode::from(u8::from(failed)))
 }
@@ -93,7 +94,7 @@ fn compile<'a>(loader: &Loader, component: &'a Path) -> Line<'a> {
 }
 
 /// Writes a line for a program or a person.
-fn write(line: &Line<'_>, json: bool) -> anyhow::Result<()> {
+fn write(line: &Line<'_>, json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match line {
         line if json => writeln!(out, "{}", serde_json::to_string(line)?)?,

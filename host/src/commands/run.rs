@@ -1,13 +1,12 @@
 //! `xylem run`: the service.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CacheArgs, Exit};
+use super::{CacheArgs, Exit, say};
 use crate::app::{App, StartError};
 use crate::config;
 
@@ -28,21 +27,20 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     end_on_panic();
-    let mut err = std::io::stderr();
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            writeln!(err, "{errors}")?;
+            say(errors);
             return Ok(Exit::Configuration.into());
         }
     };
     for warning in &loaded.warnings {
-        writeln!(err, "{warning}")?;
+        say(warning);
     }
     let app = match App::start(&loaded, &args.cache.loader()?) {
         Ok(app) => app,
         Err(error) => {
-            writeln!(err, "{error}")?;
+            say(&error);
             return Ok(exit_of(&error).into());
         }
     };
@@ -57,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(Exit::GraceOver.into())
         }
         Err(error) => {
-            writeln!(err, "{error}")?;
+            say(error);
             Ok(Exit::Unreachable.into())
         }
     }

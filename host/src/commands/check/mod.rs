@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CacheArgs, Exit};
+use super::{CacheArgs, Exit, unless_closed};
 use crate::config::{self, Loaded, Problem, Severity};
 use crate::generation::Generation;
 use crate::plugin::{Hooks, Line, Loader, Phase, Sink, WORKER_STACK_BYTES};
@@ -75,11 +75,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             report
         }
     };
-    if args.json {
-        writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
+    unless_closed(if args.json {
+        writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)
     } else {
-        report.print(&mut io::stderr().lock(), &mut io::stdout().lock())?;
-    }
+        report.print(&mut io::stderr().lock(), &mut io::stdout().lock())
+    })?;
     Ok(report.exit.into())
 }
 
@@ -92,7 +92,7 @@ fn check(args: &Args, loaded: &Loaded) -> anyhow::Result<Report> {
         let thread = std::thread::Builder::new().name("check".into());
         let checking = thread
             .stack_size(WORKER_STACK_BYTES)
-            .spawn_scoped(scope, || plugins(loaded, &loader, &mut report))?;
+            .spawn_scoped(scope, || plugins(args, loaded, &loader, &mut report))?;
         checking.join().map_err(|_| anyhow::anyhow!("the thread that runs plugins panicked"))
     })?;
     if args.connect {
@@ -102,7 +102,7 @@ fn check(args: &Args, loaded: &Loaded) -> anyhow::Result<Report> {
 }
 
 /// Components, schemas and mappings; then the plugins' own opinion; then the samples.
-fn plugins(loaded: &Loaded, loader: &Loader, report: &mut Report) {
+fn plugins(args: &Args, loaded: &Loaded, loader: &Loader, report: &mut Report) {
     let generation = match Generation::build(loaded, loader) {
         Ok(generation) => generation,
         Err(problems) => {
@@ -119,7 +119,8 @@ fn plugins(loaded: &Loaded, loader: &Loader, report: &mut Report) {
     for (name, pipeline) in &generation.pipelines {
         let Some(settings) = loaded.config.pipelines.get(&**name) else { continue };
         let Some(folder) = &settings.samples else { continue };
-        let tried = samples::run(pipeline, settings, &loaded.resolve(folder), &hooks);
+        let folder = loaded.resolve(folder);
+        let tried = samples::run(&args.config, pipeline, settings, &folder, &hooks);
         report.samples += tried.good;
         report.found(Exit::No, tried.problems);
     }

@@ -6,7 +6,6 @@
 //! mention may be anything, but an `event` is compared whole.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,8 +36,9 @@ pub(super) struct Tried {
     pub(super) problems: Vec<Problem>,
 }
 
-/// Maps all samples of a folder.
+/// Maps all samples of a folder. `config` is the configuration's file.
 pub(super) fn run(
+    config: &Path,
     pipeline: &Pipeline,
     settings: &config::Pipeline,
     folder: &Path,
@@ -63,7 +63,12 @@ pub(super) fn run(
     let mut runner = Runner::new(Arc::clone(&pipeline.chain), hooks.clone());
     for (input, expected) in inputs.files {
         match sample(pipeline, settings, &mut runner, &input, &expected) {
-            Ok(()) => tried.good += 1,
+            Ok(None) => tried.good += 1,
+            Ok(Some(differs)) => {
+                let command = command(config, &pipeline.name, &input);
+                let hint = format!("`{command}` shows the whole of it");
+                tried.problems.push(Problem::in_file(input, differs).hint(hint));
+            }
             Err(problem) => tried.problems.push(*problem),
         }
     }
@@ -100,14 +105,14 @@ fn inputs(folder: &Path) -> io::Result<Inputs> {
     Ok(Inputs { files, orphans })
 }
 
-/// Maps one sample and compares.
+/// Maps one sample and compares: what is not as expected, if anything.
 fn sample(
     pipeline: &Pipeline,
     settings: &config::Pipeline,
     runner: &mut Runner,
     input: &Path,
     expectation: &Path,
-) -> Result<(), Box<Problem>> {
+) -> Result<Option<String>, Box<Problem>> {
     let wrong = |message: String| Box::new(Problem::in_file(input, message));
     let bytes = config::read_bytes(input, MAX_BYTES)
         .map_err(|error| wrong(format!("the sample cannot be read: {error}")))?;
@@ -145,14 +150,20 @@ fn sample(
             None => Some(complaint(&line)),
         };
         if let Some(words) = differs {
-            let name = input.file_name().unwrap_or(OsStr::new("")).display().to_string();
-            return Err(Box::new(
-                Problem::in_file(input, format!("record {number} {words}"))
-                    .hint(format!("`xylem try -p {} {name}` shows the whole of it", pipeline.name)),
-            ));
+            return Ok(Some(format!("record {number} {words}")));
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// What shows all of a sample, as a shell takes it.
+fn command(config: &Path, pipeline: &str, input: &Path) -> String {
+    let quoted = |path: &Path| {
+        let text = path.display().to_string();
+        let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,".contains(c);
+        if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    };
+    format!("xylem try -c {} -p {pipeline} {}", quoted(config), quoted(input))
 }
 
 /// The expectation of each record.
@@ -277,6 +288,19 @@ mod tests {
         let actual = line(json!({ "_id": "x", "a": { "_id": 1 } }));
         assert_eq!(differs(&line(json!({ "a": { "_id": 1 } })), &actual, ""), None);
         assert!(differs(&line(json!({ "a": {} })), &actual, "").is_some());
+    }
+
+    #[test]
+    fn the_command_is_one_for_the_shell() {
+        let command = |input| command(Path::new("etc/xylem.yaml"), "orders", Path::new(input));
+        assert_eq!(
+            command("etc/samples/a.input.json"),
+            "xylem try -c etc/xylem.yaml -p orders etc/samples/a.input.json"
+        );
+        assert_eq!(
+            command("it's here/a.json"),
+            r"xylem try -c etc/xylem.yaml -p orders 'it'\''s here/a.json'"
+        );
     }
 
     #[test]

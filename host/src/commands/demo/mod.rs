@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::{CacheArgs, Exit};
+use super::{CacheArgs, Exit, say};
 use crate::app::App;
 use crate::kafka::Peer;
 use ledger::Ledger;
@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let app = match App::start(&set_up.loaded, &args.cache.loader()?) {
         Ok(app) => app,
         Err(error) => {
-            writeln!(std::io::stderr(), "{error}")?;
+            say(error);
             return Ok(Exit::Configuration.into());
         }
     };

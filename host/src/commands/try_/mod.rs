@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use self::show::Shown;
 use self::split::{Cut, split};
 use super::attempt::{Attempt, attempt};
-use super::{CacheArgs, Exit};
+use super::{CacheArgs, Exit, is_closed, say, unless_closed};
 use crate::config::{self, Loaded, Split};
 use crate::generation::{Generation, Pipeline};
 use crate::id::Ids;
@@ -68,24 +68,23 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut err = io::stderr();
     let mut loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            writeln!(err, "{errors}")?;
+            say(errors);
             return Ok(Exit::Configuration.into());
         }
     };
     if let Err(others) = keep_only(&args.pipeline, &mut loaded) {
         let (file, wanted) = (args.config.display(), &args.pipeline);
-        writeln!(err, "`{file}` has no pipeline `{wanted}`; it has {}", others.join(", "))?;
+        say(format_args!("`{file}` has no pipeline `{wanted}`; it has {}", others.join(", ")));
         return Ok(Exit::Configuration.into());
     }
     let generation = match Generation::build(&loaded, &args.cache.loader()?) {
         Ok(generation) => generation,
         Err(problems) => {
             for problem in problems {
-                writeln!(err, "{problem}")?;
+                say(problem);
             }
             return Ok(Exit::Configuration.into());
         }
@@ -116,7 +115,7 @@ fn keep_only(pipeline: &str, loaded: &mut Loaded) -> Result<(), Vec<String>> {
 fn try_all(args: &Args, loaded: &Loaded, pipeline: &Pipeline) -> anyhow::Result<Exit> {
     let mut runner = Runner::new(Arc::clone(&pipeline.chain), Hooks::new(lines_to_stderr()));
     if let Err(error) = runner.start() {
-        writeln!(io::stderr(), "{error}")?;
+        say(error);
         return Ok(Exit::Configuration);
     }
     let Some(settings) = loaded.config.pipelines.get(&*pipeline.name) else { return Ok(Exit::Bug) };
@@ -129,8 +128,8 @@ fn try_all(args: &Args, loaded: &Loaded, pipeline: &Pipeline) -> anyhow::Result<
         let bytes = match read(input) {
             Ok(bytes) => bytes,
             Err(error) => {
-                out.flush()?;
-                writeln!(io::stderr(), "{error:#}")?;
+                unless_closed(out.flush())?;
+                say(format_args!("{error:#}"));
                 return Ok(Exit::Configuration);
             }
         };
@@ -141,20 +140,19 @@ fn try_all(args: &Args, loaded: &Loaded, pipeline: &Pipeline) -> anyhow::Result<
             let attempts = attempt(pipeline, &mut runner, &ids, &partition, &next)?;
             for (at, attempt) in attempts.iter().enumerate() {
                 let shown = Shown { input, record: chunk * AT_ONCE + at, attempt };
-                if args.json {
-                    shown.json(&mut out)?;
-                } else {
-                    shown.page(&mut out)?;
-                }
                 count.add(attempt);
+                let shown = if args.json { shown.json(&mut out) } else { shown.page(&mut out) };
+                match shown {
+                    // What is not shown need not be known.
+                    Err(error) if is_closed(&error) => return Ok(count.exit()),
+                    shown => shown?,
+                }
             }
         }
     }
-    if !args.json {
-        writeln!(out, "{count}")?;
-    }
-    out.flush()?;
-    Ok(if count.is_good() { Exit::Done } else { Exit::No })
+    unless_closed(if args.json { Ok(()) } else { writeln!(out, "{count}") })?;
+    unless_closed(out.flush())?;
+    Ok(count.exit())
 }
 
 impl Args {
@@ -216,8 +214,8 @@ impl Count {
         }
     }
 
-    fn is_good(&self) -> bool {
-        self.invalid == 0 && self.rejected == 0
+    fn exit(&self) -> Exit {
+        if self.invalid == 0 && self.rejected == 0 { Exit::Done } else { Exit::No }
     }
 }
 
