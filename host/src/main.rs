@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xylem::commands::{Exit, check, demo, inspect, is_closed, precompile, run, try_};
+use xylem::commands::{Exit, check, demo, inspect, is_closed, precompile, run, torture, try_};
 use xylem::telemetry::{self, LogArgs};
 
 /// Carries Kafka topics through WebAssembly plugins into Adobe Experience Platform.
@@ -35,6 +35,7 @@ enum Command {
     Try(try_::Args),
     Precompile(precompile::Args),
     Inspect(inspect::Args),
+    Torture(torture::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Try(args) => try_::run(args),
         Command::Precompile(args) => precompile::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Torture(args) => torture::run(args),
     };
     ended.unwrap_or_else(|error| {
         if error.downcast_ref::<std::io::Error>().is_some_and(is_closed) {

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod inspect;
 pub mod precompile;
 pub mod run;
+pub mod torture;
 pub mod try_;
 
 use std::fmt::Display;

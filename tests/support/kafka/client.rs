@@ -230,10 +230,18 @@ impl Client {
 
     /// Whether a broker answers.
     pub(super) fn serves(&self) -> Result<(), String> {
+        self.serves_with(1)
+    }
+
+    /// Whether so many brokers are known to the one that answers.
+    pub(super) fn serves_with(&self, brokers: usize) -> Result<(), String> {
         let consumer = self.consumer("");
         let metadata = consumer.fetch_metadata(None, Duration::from_secs(1));
         let metadata = metadata.map_err(|error| format!("{}: {error}", self.bootstrap))?;
-        if metadata.brokers().is_empty() { Err("no brokers yet".to_owned()) } else { Ok(()) }
+        match metadata.brokers().len() {
+            count if count >= brokers => Ok(()),
+            count => Err(format!("{count} of {brokers} brokers")),
+        }
     }
 
     /// A consumer that never joins: for offsets, metadata and assigned partitions.

@@ -1,6 +1,8 @@
-//! A real Apache Kafka: one broker in `KRaft` mode, from the jars in `target/tools/kafka`.
+//! A real Apache Kafka in `KRaft` mode, from the jars in `target/tools/kafka`: one broker, or a cluster
+//! of three.
 
 mod client;
+mod cluster;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 pub use self::client::{Client, Message};
+pub use self::cluster::Cluster;
 use crate::absent::missing_tool;
 use crate::children;
 use crate::eventually::{eventually, eventually_within};

@@ -25,6 +25,7 @@ mod inlet;
 mod isolation;
 mod measure;
 mod rounds;
+mod torture;
 
 use std::path::PathBuf;
 
@@ -47,6 +48,8 @@ enum Command {
     Idle(idle::Args),
     /// Measures what a bad record costs the records beside it.
     Isolation(isolation::Args),
+    /// Runs `xylem torture` against a cluster of three brokers, which it may kill.
+    Torture(torture::Args),
     /// The counting inlet.
     #[command(hide = true)]
     Inlet,
@@ -75,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         Command::Run(args) => rounds::run(&args),
         Command::Idle(args) => idle::run(&args),
         Command::Isolation(args) => isolation::run(&args),
+        Command::Torture(args) => torture::run(&args),
         Command::Inlet => inlet::run(),
         Command::Floor { brokers, topic, group, inlet } => {
             floor::run(&brokers, &topic, &group, &inlet)
