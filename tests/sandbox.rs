@@ -189,6 +189,94 @@ fn invariant_7_a_poison_record_among_256_costs_about_two_budgets() {
     });
 }
 
+#[test]
+fn invariant_4_a_batch_that_fans_out_is_decided_in_parts() {
+    within(LIMIT, || {
+        let large = 3_000_000;
+        let settings = format!("{{\"misbehave\":\"huge\",\"amount\":{large}}}");
+        // Alone, ahead of another plugin and behind one.
+        for plugins in [
+            vec![hostile(&settings)],
+            vec![hostile(&settings), hostile(ECHO)],
+            vec![hostile(ECHO), hostile(&settings)],
+        ] {
+            let mut runner = runner(plugins);
+            let records = records(24);
+            let mut decided = 0;
+            while decided < records.len() {
+                let outcomes = runner.transform(&source(), &records[decided..]).unwrap();
+                // 8 MiB, and the answer that goes beyond them.
+                let held = outcomes.len() * large;
+                assert!((1..24 * 1024 * 1024).contains(&held), "{held} bytes at once");
+                let is_large = |outcome: &Outcome| matches!(outcome, Outcome::Emit(e) if e[0].body.len() > large);
+                assert!(outcomes.iter().all(is_large));
+                decided += outcomes.len();
+            }
+        }
+        // What is small stays one call.
+        let mut plain = runner(vec![hostile(ECHO)]);
+        assert_eq!(plain.transform(&source(), &records(256)).unwrap().len(), 256);
+        assert_eq!(plain.take_usage()[0].calls, 1);
+    });
+}
+
+#[test]
+fn invariant_4_a_record_has_one_bound_for_all_its_events() {
+    within(LIMIT, || {
+        // Each event of 2 MB is small enough, the three of them are not.
+        let many = hostile(r#"{"misbehave":"many","amount":3,"on":1}"#);
+        let huge = hostile(r#"{"misbehave":"huge","amount":2000000,"on":1}"#);
+        for call in [1, 7, 256] {
+            let call = CallLimits { records: call, ..CallLimits::default() };
+            let plugins = [&many, &huge].map(|p| Plugin {
+                component: Arc::clone(&p.component),
+                ..hostile(&p.configuration)
+            });
+            let chain = Chain { call, ..chain(plugins.into()) };
+            let mut runner = Runner::new(Arc::new(chain), quiet());
+            let outcomes = runner.transform(&source(), &records(3)).unwrap();
+            assert!(outcomes[0] == echoed(0) && outcomes[2] == echoed(2));
+            assert!(
+                matches!(&outcomes[1], Outcome::Reject(f) if f.code == Code::PluginOutputSize
+                    && f.message == "what the record becomes is larger than 4194304 bytes"),
+                "{:?}",
+                outcomes[1]
+            );
+        }
+    });
+}
+
+#[test]
+fn invariant_7_a_record_of_many_events_has_no_budget_for_each() {
+    within(LIMIT, || {
+        // All 500 events of the record loop in the second plugin: the first that does is the last.
+        let many = || hostile(r#"{"misbehave":"many","amount":500,"on":1}"#);
+        let mut chained = runner(vec![many(), hostile(r#"{"misbehave":"loop","on":1}"#)]);
+        chained.start().unwrap();
+        let began = cpu();
+        let outcomes = chained.transform(&source(), &records(3)).unwrap();
+        let used = cpu().saturating_sub(began);
+        assert!(matches!(&outcomes[1], Outcome::Reject(f) if f.code == Code::PluginDeadline));
+        assert!(outcomes[0] == echoed(0) && outcomes[2] == echoed(2));
+        assert!(used < SMALL.max_cpu * 4, "{used:?} of CPU time");
+
+        // None of them loops, and all together would take a hundred budgets.
+        let slow = hostile(r#"{"misbehave":"slow","on":1,"amount":40}"#);
+        let mut chained = runner(vec![many(), slow]);
+        let began = cpu();
+        let outcomes = chained.transform(&source(), &records(3)).unwrap();
+        let used = cpu().saturating_sub(began);
+        assert!(
+            matches!(&outcomes[1], Outcome::Reject(f) if f.code == Code::PluginDeadline
+                && f.message == "the record's events used their CPU time of 3200 ms"),
+            "{:?}",
+            outcomes[1]
+        );
+        assert!(outcomes[0] == echoed(0) && outcomes[2] == echoed(2));
+        assert!(used < SMALL.max_cpu * 20, "{used:?} of CPU time");
+    });
+}
+
 /// The CPU time of this thread.
 fn cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -48,7 +48,10 @@ pub fn attempt(
     partition: &PartitionId,
     records: &[Record],
 ) -> Result<Vec<Attempt>, RunError> {
-    let outcomes = runner.transform(partition, records)?;
+    let mut outcomes = Vec::with_capacity(records.len());
+    while let Some(rest @ [_, ..]) = records.get(outcomes.len()..) {
+        outcomes.extend(runner.transform(partition, rest)?);
+    }
     let attempts = records.iter().zip(outcomes).map(|(record, outcome)| match outcome {
         Outcome::Filter(reason) => Attempt::Filter(reason),
         Outcome::Reject(fault) => Attempt::Reject(fault),

@@ -18,8 +18,8 @@ pub struct Limits {
     /// The most records in one call of a plugin.
     #[schemars(range(min = 1, max = 10_000))]
     pub call_records: usize,
-    /// The most payload bytes in one call of a plugin.
-    #[schemars(range(min = 1_024, max = 16_777_216))]
+    /// The most payload bytes in one call of a plugin. What a call returns may be 16 MiB.
+    #[schemars(range(min = 1_024, max = 1_048_576))]
     pub call_bytes: usize,
 }
 

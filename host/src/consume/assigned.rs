@@ -254,7 +254,9 @@ impl Assigned {
     pub(super) fn drain(&self, ids: Option<&[PartitionId]>, deadline: Instant) -> bool {
         let mut settled = Vec::new();
         loop {
-            // A worker may have taken records just before the lane was closed and cleared.
+            // A worker may have taken records just before the lane was closed and cleared, and put
+            // some of them back since.
+            self.close(ids);
             self.apply(&mut settled);
             if self.in_flight(ids) == 0 {
                 return true;

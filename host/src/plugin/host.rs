@@ -44,6 +44,19 @@ pub enum Level {
     Error,
 }
 
+impl Level {
+    /// Its name, as the contract writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// When a guest wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -138,6 +151,11 @@ impl Clock {
     /// The clock of a `transform` that begins now.
     pub(super) fn new(now: Duration) -> Self {
         Self { transform_began: now, ..Self::default() }
+    }
+
+    /// What the last call has used by now.
+    pub(super) fn used(&self) -> Duration {
+        cpu_time().saturating_sub(self.call_began)
     }
 }
 

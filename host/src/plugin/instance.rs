@@ -10,14 +10,8 @@ use super::chain::Plugin;
 use super::engine::Engine;
 use super::error::{RunError, StartError};
 use super::host::{Clock, Ended, Hooks, Host, Phase, cpu_time, on_tick, shorten, shorten_front};
-use super::limits::Limits;
+use super::limits::{Limits, MAX_OUTPUT_BYTES};
 use crate::fault::{Code, Fault};
-
-/// A guest may return so many times the bytes that it was given.
-const OUTPUT_FACTOR: usize = 16;
-
-/// A guest may return so many bytes however little it was given.
-const MIN_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Host resources that a guest may hold at once: a few timers and streams.
 const MAX_HANDLES: usize = 1_024;
@@ -65,7 +59,8 @@ impl Instance {
         let mut store = Store::new(component.pre.engine(), host);
         store.limiter(|data| &mut data.meter);
         store.epoch_deadline_callback(on_tick);
-        store.set_hostcall_fuel(MIN_OUTPUT_BYTES);
+        // Invariant 7: an answer costs the host no more than this.
+        store.set_hostcall_fuel(MAX_OUTPUT_BYTES);
         store.set_max_component_handles(MAX_HANDLES);
 
         let failed = |failure| match failure {
@@ -92,18 +87,14 @@ impl Instance {
         Ok(Self { store, exports, engine, limits, calls: 0 })
     }
 
-    /// Maps records whose contents are `bytes` long. After a failure the instance must go.
+    /// Maps records. After a failure the instance must go.
     pub(super) fn transform(
         &mut self,
         source: Source<'_>,
         records: &[Record<'_>],
-        bytes: usize,
         clock: &mut Clock,
     ) -> Result<Answer, Failure> {
         self.calls += 1;
-        // Invariant 7: an answer costs the host no more than this.
-        let output = bytes.saturating_mul(OUTPUT_FACTOR).max(MIN_OUTPUT_BYTES);
-        self.store.set_hostcall_fuel(output);
         let host = self.store.data_mut();
         host.clock = *clock;
         let guard = Guard { engine: &self.engine, limits: &self.limits, records: records.len() };

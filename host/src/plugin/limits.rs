@@ -23,6 +23,26 @@ const PACE: u32 = 32;
 /// A call that uses this part of the CPU budget, twice the pace, is overdue.
 const OVERDUE: u32 = 16;
 
+/// What all items of one record may use in one step of a chain, in CPU budgets. A record that became
+/// thousands of events would else have a budget for each of them.
+const RECORD_BUDGETS: u32 = 16;
+
+/// What a call may return, in bytes; and what may come of one record in one step, however large it is.
+/// It is the same for every call, so that an answer that passes among others passes alone.
+pub(super) const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+
+/// What may come of a record in one step, in bytes, however small it is.
+const MIN_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
+
+/// What may come of a record in one step, in times its own bytes: a table of short rows becomes
+/// events with long names. Kafka's largest record by default, 1 MB, may become the 16 MiB.
+const OUTPUT_FACTOR: usize = 16;
+
+/// What may come of a record of so many bytes in one step of a chain, in bytes.
+pub(super) fn output_room(bytes: usize) -> usize {
+    bytes.saturating_mul(OUTPUT_FACTOR).clamp(MIN_OUTPUT_BYTES, MAX_OUTPUT_BYTES)
+}
+
 /// The limits of one instance, from the configuration of its plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -58,6 +78,11 @@ impl Limits {
         }
         // Below a few ticks the clock is too coarse.
         (self.max_cpu / SHARED_CALL).max(4 * TICK).min(self.max_cpu)
+    }
+
+    /// The CPU time that all items of one record may use in one step, give or take a call.
+    pub(super) fn record_budget(&self) -> Duration {
+        self.max_cpu * RECORD_BUDGETS
     }
 
     /// The CPU time after which a call is overdue: it has not failed, but its thread gives way.

@@ -10,6 +10,7 @@
 //! files, no clock that moves and no randomness (see [`wasi`]). So an outcome depends on nothing
 //! but the record, the configuration and the component.
 
+mod batch;
 mod binary;
 mod bindings;
 mod cache;

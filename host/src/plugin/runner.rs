@@ -1,17 +1,19 @@
 //! A worker's own instances of a chain, and what it does with them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::batch::{Batch, outcome_weight};
 use super::bindings;
 use super::chain::{Chain, Item, Outcome, Plugin, event, lend, lend_headers, weight};
 use super::error::RunError;
 use super::host::{Clock, Hooks, cpu_time};
 use super::instance::{Answer, Failure, Instance};
-use crate::config::Tombstones;
+use super::limits::output_room;
 use crate::fault::{Code, Fault};
-use crate::record::{Event, PartitionId, Record};
+use crate::record::{PartitionId, Record};
 
 /// Events that one record may become.
 const MAX_EVENTS: usize = 65_536;
@@ -86,8 +88,9 @@ impl Runner {
     }
 
     /// Maps records of one partition, in offset order: one outcome for each, in the same order.
-    /// How the records are cut into calls makes no difference. An error decides nothing: the same
-    /// records may be given again.
+    /// Where they become much, only the first records get theirs, one at least: the others are to be
+    /// given again when these are on their way (Invariant 4). How the records are cut into calls makes
+    /// no difference. An error decides nothing: the same records may be given again.
     pub fn transform(
         &mut self,
         source: &PartitionId,
@@ -96,13 +99,18 @@ impl Runner {
         if let Some(stand_in) = self.chain.stand_in {
             return Ok(stand_in(source, records));
         }
-        let mut batch = Batch::new(records, self.chain.forms.tombstones);
-        let mut clock = Clock::new(cpu_time());
-        for (slot, plugin) in self.steps.iter_mut().zip(&self.chain.plugins) {
-            let step = Step { chain: &self.chain, plugin, source, hooks: &self.hooks };
-            slot.transform(&step, &mut batch, &mut clock)?;
-        }
-        Ok(batch.finish())
+        let forms = self.chain.forms;
+        let (mut batch, items) = Batch::new(records, forms.tombstones);
+        let headers: Vec<_> = records.iter().map(|record| lend_headers(forms, record)).collect();
+        let mut way = Way {
+            chain: &self.chain,
+            source,
+            hooks: &self.hooks,
+            headers: &headers,
+            clock: Clock::new(cpu_time()),
+        };
+        let undecided = way.pass(&mut self.steps, 0, &mut batch, items)?;
+        Ok(batch.finish(undecided.unwrap_or(records.len())))
     }
 }
 
@@ -112,85 +120,8 @@ const _: () = {
     is_send::<Runner>();
 };
 
-/// Records on their way through a chain.
-struct Batch<'a> {
-    records: &'a [Record],
-    /// What goes into the next plugin, in order.
-    items: Vec<Item>,
-    /// What is decided, by record: a rejection stands, a filter gives way to events that are left.
-    decided: Vec<Option<Outcome>>,
-}
-
-impl<'a> Batch<'a> {
-    /// All records ahead of the first plugin, but tombstones that no plugin sees.
-    fn new(records: &'a [Record], tombstones: Tombstones) -> Self {
-        let mut items = Vec::with_capacity(records.len());
-        let mut decided = Vec::with_capacity(records.len());
-        for (at, record) in records.iter().enumerate() {
-            decided.push(match tombstones {
-                Tombstones::Filter if record.payload.is_none() => {
-                    Some(Outcome::Filter("tombstone".to_owned()))
-                }
-                Tombstones::Reject if record.payload.is_none() => {
-                    let fault = Fault::new(Code::Tombstone, "the record has no value");
-                    Some(Outcome::Reject(Box::new(fault)))
-                }
-                _ => {
-                    items.push(Item { record: at, event: None });
-                    None
-                }
-            });
-        }
-        Self { records, items, decided }
-    }
-
-    /// Rejects a record as a whole; the first fault stands.
-    fn reject(&mut self, record: usize, fault: Box<Fault>) {
-        match self.decided.get_mut(record) {
-            Some(Some(Outcome::Reject(_))) | None => {}
-            Some(decided) => *decided = Some(Outcome::Reject(fault)),
-        }
-    }
-
-    /// Notes that one event of a record is filtered; the first reason stands.
-    fn filter(&mut self, record: usize, reason: String) {
-        if let Some(decided @ None) = self.decided.get_mut(record) {
-            *decided = Some(Outcome::Filter(reason));
-        }
-    }
-
-    /// Forgets the items of records that are rejected.
-    fn drop_rejected(&mut self) {
-        let decided = &self.decided;
-        self.items
-            .retain(|item| !matches!(decided.get(item.record), Some(Some(Outcome::Reject(_)))));
-    }
-
-    /// One outcome for each record.
-    fn finish(self) -> Vec<Outcome> {
-        let mut events: Vec<Vec<Event>> = self.records.iter().map(|_| Vec::new()).collect();
-        for item in self.items {
-            if let (Some(events), Some(event)) = (events.get_mut(item.record), item.event) {
-                events.push(event);
-            }
-        }
-        let decided = self.decided.into_iter().zip(events);
-        decided
-            .map(|(decided, left)| match decided {
-                Some(Outcome::Reject(fault)) => Outcome::Reject(fault),
-                Some(outcome) if left.is_empty() => outcome,
-                // Without a decision there are events: every item ends as one, a filter or a
-                // rejection.
-                _ => Outcome::Emit(left),
-            })
-            .collect()
-    }
-}
-
-/// What a guest made of one record, or how it failed on it alone.
-type Verdict = Result<bindings::Outcome, Box<Fault>>;
-
-/// One plugin of a chain at work on a batch.
+/// What one plugin of a chain works with.
+#[derive(Clone, Copy)]
 struct Step<'a> {
     chain: &'a Chain,
     plugin: &'a Plugin,
@@ -214,7 +145,13 @@ impl Step<'_> {
     }
 
     /// Turns a guest's outcome into items for the next plugin, or a decision.
-    fn take(&self, batch: &mut Batch<'_>, item: &Item, outcome: bindings::Outcome) -> Vec<Item> {
+    fn take(
+        &self,
+        batch: &mut Batch<'_>,
+        item: &Item,
+        outcome: bindings::Outcome,
+        emitted: &mut Vec<Item>,
+    ) {
         match outcome {
             bindings::Outcome::Emit(events) if events.is_empty() => {
                 let fault = Fault::new(Code::PluginEmptyEmit, "the plugin emits an empty list");
@@ -222,10 +159,12 @@ impl Step<'_> {
             }
             bindings::Outcome::Emit(events) => {
                 let before = item.event.as_ref();
-                let next = events.into_iter().map(|next| event(next, before));
-                return next
-                    .map(|event| Item { record: item.record, event: Some(event) })
-                    .collect();
+                emitted.extend(
+                    events.into_iter().map(|given| Item {
+                        record: item.record,
+                        event: Some(event(given, before)),
+                    }),
+                );
             }
             bindings::Outcome::Filter(reason) => batch.filter(item.record, reason),
             bindings::Outcome::Reject(rejection) => {
@@ -235,7 +174,236 @@ impl Step<'_> {
                 batch.reject(item.record, self.blame(fault));
             }
         }
-        Vec::new()
+    }
+}
+
+/// A batch on its way: what its steps share.
+struct Way<'w, 'a> {
+    chain: &'w Chain,
+    source: &'w PartitionId,
+    hooks: &'w Hooks,
+    /// The records' headers, lent.
+    headers: &'w [Vec<bindings::Header<'a>>],
+    clock: Clock,
+}
+
+impl Way<'_, '_> {
+    /// Runs items through the plugins from the one at `at` on. What is complete after a call goes
+    /// through the rest of the chain before the next call: no more is held than an answer and the
+    /// events of a record in each step, and what is decided (Invariant 4). Gives the first record that
+    /// is not decided, where so much is that the others wait.
+    fn pass(
+        &mut self,
+        slots: &mut [Slot],
+        at: usize,
+        batch: &mut Batch<'_>,
+        items: Vec<Item>,
+    ) -> Result<Option<usize>, RunError> {
+        let (Some((slot, later)), Some(plugin)) =
+            (slots.split_first_mut(), self.chain.plugins.get(at))
+        else {
+            batch.arrive(items);
+            return Ok(None);
+        };
+        let step = Step { chain: self.chain, plugin, source: self.source, hooks: self.hooks };
+        let (items, lent) = lend_all(step, self.headers, batch, &items);
+        let mut calls = Calls {
+            step,
+            items: &items,
+            rest: 0,
+            halves: Vec::new(),
+            cost: Cost::default(),
+            emitted: Vec::new(),
+        };
+        while let Some(call) = calls.next(slot, batch, &lent) {
+            if self.hooks.stop.load(Ordering::Relaxed) {
+                return Err(RunError::Stopped);
+            }
+            let records = lent.get(call.clone()).unwrap_or_default();
+            let called = slot.call(step, records, &mut self.clock)?;
+            calls.take(batch, call, called);
+            let undecided = calls.undecided(batch);
+            let complete = calls.complete(batch, undecided);
+            if !complete.is_empty()
+                && let Some(deeper) = self.pass(later, at + 1, batch, complete)?
+            {
+                return Ok(Some(deeper));
+            }
+            if batch.is_full() && undecided.is_some_and(|record| record > 0) {
+                return Ok(undecided);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Lends all items of a step to the guest; those that cannot be lent are their records' fault.
+fn lend_all<'i, 'r: 'i>(
+    step: Step<'_>,
+    headers: &'i [Vec<bindings::Header<'_>>],
+    batch: &mut Batch<'r>,
+    items: &'i [Item],
+) -> (Vec<&'i Item>, Vec<bindings::Record<'i>>) {
+    let mut kept = Vec::with_capacity(items.len());
+    let mut lent = Vec::with_capacity(items.len());
+    let records = batch.records;
+    for item in items {
+        let (Some(record), Some(headers)) = (records.get(item.record), headers.get(item.record))
+        else {
+            continue;
+        };
+        match lend(step.chain.forms, record, item.event.as_ref(), headers) {
+            Ok(record) => {
+                lent.push(record);
+                kept.push(item);
+            }
+            Err(fault) => batch.reject(item.record, fault),
+        }
+    }
+    (kept, lent)
+}
+
+/// The calls of one step. They go through the items in order; a record's items lie side by side.
+struct Calls<'i> {
+    step: Step<'i>,
+    items: &'i [&'i Item],
+    /// Where what is not cut into calls yet begins.
+    rest: usize,
+    /// Calls still to be made again, innermost last: halves of calls that failed.
+    halves: Vec<Range<usize>>,
+    /// What the present record has cost.
+    cost: Cost,
+    /// What the items became that has not gone on.
+    emitted: Vec<Item>,
+}
+
+/// What came of a call, and the CPU time it took.
+struct Called {
+    answer: Result<Vec<bindings::Outcome>, Box<Fault>>,
+    cpu: Duration,
+}
+
+impl Calls<'_> {
+    /// The next call. Items of rejected records are passed over.
+    fn next(
+        &mut self,
+        slot: &Slot,
+        batch: &mut Batch<'_>,
+        lent: &[bindings::Record<'_>],
+    ) -> Option<Range<usize>> {
+        let step = self.step;
+        let budget = step.plugin.limits.record_budget();
+        let record = self.undecided(batch)?;
+        if record == self.cost.record && self.cost.cpu >= budget {
+            let used = budget.as_millis();
+            let text = format!("the record's events used their CPU time of {used} ms");
+            batch.reject(record, step.blame(Fault::new(Code::PluginDeadline, text)));
+            self.undecided(batch)?;
+        }
+        if let Some(half) = self.halves.pop() {
+            return Some(half);
+        }
+        let begin = self.rest;
+        self.rest += slot.cut(step, lent.get(begin..)?);
+        Some(begin..self.rest)
+    }
+
+    /// Takes what a call gave.
+    fn take(&mut self, batch: &mut Batch<'_>, call: Range<usize>, called: Called) {
+        let items = self.items.get(call.clone()).unwrap_or_default();
+        if let (Some(first), Some(last)) = (items.first(), items.last())
+            && first.record == last.record
+        {
+            self.cost.of(first.record).cpu += called.cpu;
+        }
+        match (called.answer, items) {
+            (Ok(outcomes), _) => {
+                for (item, outcome) in items.iter().zip(outcomes) {
+                    self.take_one(batch, item, outcome);
+                }
+            }
+            // Invariant 7: a record is at fault only when it fails alone.
+            (Err(fault), [item]) => batch.reject(item.record, self.step.blame(*fault)),
+            (Err(_), _) => {
+                let middle = call.start + call.len() / 2;
+                self.halves.extend([middle..call.end, call.start..middle]);
+            }
+        }
+    }
+
+    fn take_one(&mut self, batch: &mut Batch<'_>, item: &Item, outcome: bindings::Outcome) {
+        let Some(record) = batch.records.get(item.record) else { return };
+        if batch.is_rejected(item.record) {
+            return;
+        }
+        match self.cost.of(item.record).add(record, &outcome) {
+            Some(fault) => batch.reject(item.record, self.step.blame(fault)),
+            None => self.step.take(batch, item, outcome, &mut self.emitted),
+        }
+    }
+
+    /// What the records before `undecided` became in this step.
+    fn complete(&mut self, batch: &Batch<'_>, undecided: Option<usize>) -> Vec<Item> {
+        self.emitted.retain(|item| !batch.is_rejected(item.record));
+        let end = self.emitted.iter().position(|item| Some(item.record) == undecided);
+        let incomplete = self.emitted.split_off(end.unwrap_or(self.emitted.len()));
+        std::mem::replace(&mut self.emitted, incomplete)
+    }
+
+    /// The record of the next item, passing over rejected ones.
+    fn undecided(&mut self, batch: &Batch<'_>) -> Option<usize> {
+        loop {
+            let next = match self.halves.last_mut() {
+                Some(half) if half.start >= half.end => {
+                    self.halves.pop();
+                    continue;
+                }
+                Some(half) => &mut half.start,
+                None => &mut self.rest,
+            };
+            let record = self.items.get(*next)?.record;
+            if !batch.is_rejected(record) {
+                return Some(record);
+            }
+            *next += 1;
+        }
+    }
+}
+
+/// What one record has cost in one step.
+#[derive(Default)]
+struct Cost {
+    record: usize,
+    events: usize,
+    bytes: usize,
+    cpu: Duration,
+}
+
+impl Cost {
+    /// The cost of this record: from nothing, where the last was another's.
+    fn of(&mut self, record: usize) -> &mut Self {
+        if self.record != record {
+            *self = Self { record, ..Self::default() };
+        }
+        self
+    }
+
+    /// Adds an outcome; the fault where it becomes too much. Neither depends on how the items are
+    /// cut into calls.
+    fn add(&mut self, record: &Record, outcome: &bindings::Outcome) -> Option<Fault> {
+        if let bindings::Outcome::Emit(events) = outcome {
+            self.events += events.len();
+        }
+        self.bytes += outcome_weight(outcome);
+        let room = output_room(record.bytes());
+        let text = if self.events > MAX_EVENTS {
+            format!("the record becomes more than {MAX_EVENTS} events")
+        } else if self.bytes > room {
+            format!("what the record becomes is larger than {room} bytes")
+        } else {
+            return None;
+        };
+        Some(Fault::new(Code::PluginOutputSize, text))
     }
 }
 
@@ -259,127 +427,40 @@ impl Slot {
         }
     }
 
-    /// Runs the plugin over all items of a batch.
-    fn transform(
-        &mut self,
-        step: &Step<'_>,
-        batch: &mut Batch<'_>,
-        clock: &mut Clock,
-    ) -> Result<(), RunError> {
-        let forms = step.chain.forms;
-        let items = std::mem::take(&mut batch.items);
-        let headers: Vec<_> =
-            batch.records.iter().map(|record| lend_headers(forms, record)).collect();
-        let mut lent = Vec::with_capacity(items.len());
-        let mut lent_items = Vec::with_capacity(items.len());
-        for item in &items {
-            let (Some(record), Some(headers)) =
-                (batch.records.get(item.record), headers.get(item.record))
-            else {
-                continue;
-            };
-            match lend(forms, record, item.event.as_ref(), headers) {
-                Ok(record) => {
-                    lent.push(record);
-                    lent_items.push(item);
-                }
-                Err(fault) => batch.reject(item.record, fault),
-            }
-        }
-        let mut next = Vec::with_capacity(lent.len());
-        let mut counts = vec![0_usize; batch.records.len()];
-        for (item, verdict) in lent_items.into_iter().zip(self.calls(step, &lent, clock)?) {
-            match verdict {
-                Ok(outcome) => {
-                    let events = step.take(batch, item, outcome);
-                    let count = counts.get_mut(item.record).map_or(0, |count| {
-                        *count += events.len();
-                        *count
-                    });
-                    if count <= MAX_EVENTS {
-                        next.extend(events);
-                    } else {
-                        let text = format!("the record becomes more than {MAX_EVENTS} events");
-                        let fault = Fault::new(Code::PluginOutputSize, text);
-                        batch.reject(item.record, step.blame(fault));
-                    }
-                }
-                Err(fault) => batch.reject(item.record, step.blame(*fault)),
-            }
-        }
-        batch.items = next;
-        batch.drop_rejected();
-        Ok(())
-    }
-
-    /// Runs the plugin over records, cut into calls: an outcome or a fault for each.
-    fn calls(
-        &mut self,
-        step: &Step<'_>,
-        records: &[bindings::Record<'_>],
-        clock: &mut Clock,
-    ) -> Result<Vec<Verdict>, RunError> {
-        let mut verdicts = Vec::with_capacity(records.len());
-        let mut rest = records;
-        // Calls still to be made again, innermost last: halves of calls that failed.
-        let mut halves: Vec<&[bindings::Record<'_>]> = Vec::new();
-        while let Some(call) = halves.pop().or_else(|| self.cut(step, &mut rest)) {
-            if step.hooks.stop.load(Ordering::Relaxed) {
-                return Err(RunError::Stopped);
-            }
-            match self.call(step, call, clock)? {
-                Ok(outcomes) => verdicts.extend(outcomes.into_iter().map(Ok)),
-                // Invariant 7: a record is at fault only when it fails alone.
-                Err(fault) => match call.split_at_checked(call.len() / 2) {
-                    Some((first, second)) if !first.is_empty() => halves.extend([second, first]),
-                    _ => verdicts.push(Err(fault)),
-                },
-            }
-        }
-        Ok(verdicts)
-    }
-
-    /// Takes the next call from what is left.
-    fn cut<'a, 'r>(
-        &self,
-        step: &Step<'_>,
-        rest: &mut &'a [bindings::Record<'r>],
-    ) -> Option<&'a [bindings::Record<'r>]> {
+    /// How many of these records the next call takes, one at least.
+    fn cut(&self, step: Step<'_>, records: &[bindings::Record<'_>]) -> usize {
         let limits = step.chain.call;
         let mut bytes = 0_usize;
-        let fits = rest.iter().take(limits.records.min(self.next_call)).take_while(|record| {
+        let fits = records.iter().take(limits.records.min(self.next_call)).take_while(|record| {
             bytes = bytes.saturating_add(weight(record));
             bytes <= limits.bytes
         });
-        let (call, left) = rest.split_at_checked(fits.count().max(1))?;
-        *rest = left;
-        Some(call)
+        fits.count().max(1)
     }
 
     /// One call. After a failure the instance is gone.
     fn call(
         &mut self,
-        step: &Step<'_>,
+        step: Step<'_>,
         records: &[bindings::Record<'_>],
         clock: &mut Clock,
-    ) -> Result<Result<Vec<bindings::Outcome>, Box<Fault>>, RunError> {
-        let bytes = records.iter().map(weight).sum();
+    ) -> Result<Called, RunError> {
         let instance = self.instance(step.plugin, step.hooks, clock)?;
-        let result = instance.transform(step.source(), records, bytes, clock);
+        let result = instance.transform(step.source(), records, clock);
         self.usage.calls += 1;
         self.usage.records += records.len() as u64;
         match result {
             Ok(Answer { outcomes, cpu }) => {
                 self.usage.cpu += cpu;
                 self.next_call = step.plugin.limits.next_call(cpu, records.len());
-                Ok(Ok(outcomes))
+                Ok(Called { answer: Ok(outcomes), cpu })
             }
             Err(failure) => {
                 self.usage.failures += 1;
                 self.instance = None;
                 match failure {
                     Failure::Stopped => Err(RunError::Stopped),
-                    Failure::Fault(fault) => Ok(Err(fault)),
+                    Failure::Fault(fault) => Ok(Called { answer: Err(fault), cpu: clock.used() }),
                 }
             }
         }

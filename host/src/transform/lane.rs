@@ -54,6 +54,14 @@ impl Lane {
         taken
     }
 
+    /// Puts back records that were taken last and not begun, ahead of all others.
+    pub fn put_back(&self, records: Vec<Record>) {
+        let mut state = self.state();
+        for record in records.into_iter().rev() {
+            state.queue.push_front(record);
+        }
+    }
+
     /// Throws away what was not begun, which comes again after a restart or at another member.
     /// Returns the first of it.
     pub fn clear(&self) -> Option<i64> {
@@ -67,6 +75,13 @@ impl Lane {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was put back into a lane that was taken away meanwhile weighs nothing from now on.
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -226,6 +241,35 @@ mod tests {
         assert_eq!(offsets(lane.take(limits)), [0, 1]);
         assert_eq!(offsets(lane.take(limits)), [2]);
         assert_eq!(offsets(lane.take(limits)), [3]);
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_and_in_order() {
+        let (ready, lane) = (Ready::default(), lane());
+        for offset in 0..3 {
+            ready.push(&lane, record(offset, 10));
+        }
+        let taken = ready.take(false).unwrap();
+        let limits = CallLimits { records: 2, bytes: 100 };
+        taken.put_back(taken.take(limits));
+        ready.give_back(&taken, usize::MAX);
+        assert_eq!(ready.lock().lanes.len(), 1, "the lane has records again");
+        let offsets = lane.take(limits).iter().map(|r| r.offset).collect::<Vec<_>>();
+        assert_eq!(offsets, [0, 1]);
+        assert_eq!(lane.take(limits)[0].offset, 2);
+    }
+
+    #[test]
+    fn invariant_4_a_lane_that_goes_gives_back_what_waits_in_it() {
+        let (ready, lane) = (Ready::default(), lane());
+        ready.push(&lane, record(0, 10));
+        let partition = Arc::clone(&lane.partition);
+        let record = lane.take(CallLimits { records: 1, bytes: 1 }).remove(0);
+        partition.charge(record.weight());
+        lane.clear();
+        lane.put_back(vec![record]);
+        drop((ready, lane));
+        assert_eq!(partition.weight(), 0);
     }
 
     #[test]

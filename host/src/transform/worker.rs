@@ -197,7 +197,7 @@ impl Worker {
         }
     }
 
-    fn process(&mut self, lane: &Arc<Lane>, records: Vec<Record>) {
+    fn process(&mut self, lane: &Arc<Lane>, mut records: Vec<Record>) {
         let Some(pipeline) = self.generation.pipelines.get(&lane.pipeline).map(Arc::clone) else {
             return;
         };
@@ -205,6 +205,9 @@ impl Worker {
         self.count_usage(&pipeline);
         let Some(outcomes) = outcomes else { return };
         stop::point("transformed");
+        // Invariant 4: what became too much for one turn waits for the lane's next, which comes when
+        // its share allows.
+        lane.put_back(records.split_off(outcomes.len().min(records.len())));
         let mut outgoing = Outgoing::new(&self.shared, &pipeline, lane);
         for (record, outcome) in records.into_iter().zip(outcomes) {
             let debt = Debt::new(Arc::clone(&lane.partition), record);
@@ -233,7 +236,7 @@ impl Worker {
         }
     }
 
-    /// One outcome per record; none where the process stops. An instance that cannot be had is
+    /// One outcome for each of the first records, or for all; none where the process stops. An instance that cannot be had is
     /// asked for again: the records wait, since it is not their fault (Invariant 11).
     fn transform(
         &mut self,
