@@ -2,16 +2,19 @@
 //!
 //! A file's name is the component's content hash and what native code depends on; its last 32 bytes
 //! are a checksum over name and code. Files are written beside and renamed, and never changed: they
-//! are mapped while plugins run. Mapping native code is trust, so a file counts only when it is ours
-//! or the superuser's and nobody else may write it. A cache filled before and mounted read-only does.
+//! are mapped while plugins run. Mapping native code is trust, so a file counts only when it and its
+//! directory are ours or the superuser's and nobody else may write them; and it is mapped from the open
+//! file that was checked, not by its name. A cache filled before and mounted read-only does.
 
 use std::fs::{File, Metadata};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use super::error::LoadError;
 
@@ -37,36 +40,67 @@ pub struct Cache {
     directory: PathBuf,
     /// The permissions of what is written: of the directory and of files.
     modes: (u32, u32),
+    /// Whether it was said that the directory is not used.
+    told: Arc<AtomicBool>,
 }
 
-/// Native code on its way into the cache, or mapped from where it will not stay.
-pub(super) enum Native {
-    /// In the cache.
-    Kept(PathBuf),
-    /// The cache cannot be written: gone once it is mapped.
-    Passing(NamedTempFile),
+/// Native code that was checked, and is mapped from the open file.
+#[derive(Debug)]
+pub(super) struct Native {
+    file: File,
+    path: PathBuf,
+    /// Of a file that is not kept: gone once it is mapped.
+    _passing: Option<TempPath>,
 }
 
 impl Native {
-    /// Where to map it from.
+    /// Where it is.
     pub(super) fn path(&self) -> &Path {
-        match self {
-            Self::Kept(path) => path,
-            Self::Passing(file) => file.path(),
+        &self.path
+    }
+
+    /// Its length in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    /// Has `map` map it by a name that leads to the file that was checked, whatever others did with
+    /// its own name meanwhile.
+    pub(super) fn map<T, E: From<std::io::Error>>(
+        &self,
+        map: impl FnOnce(&Path) -> Result<T, E>,
+    ) -> Result<T, E> {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsRawFd;
+            let open = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+            if open.exists() {
+                return map(&open);
+            }
         }
+        let mapped = map(&self.path)?;
+        let (checked, found) = (self.file.metadata()?, self.path.symlink_metadata()?);
+        if (checked.dev(), checked.ino()) == (found.dev(), found.ino()) {
+            return Ok(mapped);
+        }
+        Err(std::io::Error::other("it was exchanged while it was mapped").into())
     }
 }
 
 impl Cache {
     /// A cache for this user alone.
     pub fn private(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: absolute(directory.into()), modes: (0o700, 0o600) }
+        Self::with(directory.into(), (0o700, 0o600))
     }
 
     /// A cache that others may read: filled when an image is built or by an init container, used
     /// by a process that may be another user's.
     pub fn shared(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: absolute(directory.into()), modes: (0o755, 0o644) }
+        Self::with(directory.into(), (0o755, 0o644))
+    }
+
+    fn with(directory: PathBuf, modes: (u32, u32)) -> Self {
+        Self { directory: absolute(directory), modes, told: Arc::default() }
     }
 
     /// The cache in the user's cache directory: `xylem` in `$XDG_CACHE_HOME` or `~/.cache`; without
@@ -96,17 +130,21 @@ impl Cache {
         &self.directory
     }
 
-    /// The file of a key, where it is there, trusted and whole.
-    pub(super) fn find(&self, key: &str) -> Option<PathBuf> {
+    /// The native code of a key, where it is there, trusted and whole.
+    pub(super) fn find(&self, key: &str) -> Option<Native> {
         let path = self.path(key);
         let mut file = File::open(&path).ok()?;
+        if let Err(error) = self.check_directory() {
+            self.tell(&error);
+            return None;
+        }
         let refused = match file.metadata() {
             Ok(metadata) if !is_trusted(&metadata) => "others may write it",
             Ok(metadata) => match is_whole(&mut file, key, metadata.len()) {
                 Ok(true) => {
                     // Only for the order in which files go; a read-only cache has none.
                     file.set_modified(SystemTime::now()).ok();
-                    return Some(path);
+                    return Some(Native { file, path, _passing: None });
                 }
                 Ok(false) => "its checksum differs",
                 Err(_) => "it cannot be read",
@@ -117,14 +155,26 @@ impl Cache {
         None
     }
 
+    /// Whether there is native code of a component that this program cannot use: another release of
+    /// it, or another kind of processor, made it.
+    pub(super) fn is_stale(&self, component: &str) -> bool {
+        let Ok(entries) = std::fs::read_dir(&self.directory) else { return false };
+        entries.flatten().any(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.strip_prefix(component).is_some_and(|rest| rest.starts_with('-'))
+                && name.ends_with(SUFFIX)
+        })
+    }
+
     /// A file for native code to be written to, beside where it will be kept.
     pub(super) fn begin(&self) -> Result<NamedTempFile, LoadError> {
         let made = self
             .make_directory()
+            .and_then(|()| self.check_directory())
             .and_then(|()| tempfile::Builder::new().prefix(PREFIX).tempfile_in(&self.directory));
         made.or_else(|error| {
-            let directory = self.directory.display();
-            tracing::warn!(%directory, %error, "native code is not kept");
+            self.tell(&error);
             NamedTempFile::new()
         })
         .map_err(|error| self.error("write", error))
@@ -134,7 +184,9 @@ impl Cache {
     pub(super) fn keep(&self, mut file: NamedTempFile, key: &str) -> Result<Native, LoadError> {
         let failed = |error| self.error("write", error);
         if file.path().parent() != Some(&self.directory) {
-            return Ok(Native::Passing(file));
+            let path = file.path().to_owned();
+            let (file, passing) = file.into_parts();
+            return Ok(Native { file, path, _passing: Some(passing) });
         }
         let checksum = checksum(file.as_file_mut(), key, None).map_err(failed)?;
         file.as_file_mut().seek(SeekFrom::End(0)).map_err(failed)?;
@@ -142,11 +194,11 @@ impl Cache {
         let permissions = std::fs::Permissions::from_mode(self.modes.1);
         file.as_file().set_permissions(permissions).map_err(failed)?;
         let path = self.path(key);
-        file.persist(&path).map_err(|error| failed(error.error))?;
+        let file = file.persist(&path).map_err(|error| failed(error.error))?;
         if let Err(error) = self.prune(MAX_BYTES) {
             tracing::warn!(directory = %self.directory.display(), %error, "the cache is not tidied");
         }
-        Ok(Native::Kept(path))
+        Ok(Native { file, path, _passing: None })
     }
 
     /// Removes what was used longest ago above `limit` bytes, but the newest file, and what killed
@@ -178,7 +230,32 @@ impl Cache {
 
     /// The error of a cache that kept nothing.
     pub(super) fn unwritable(&self) -> LoadError {
-        self.error("write", std::io::ErrorKind::PermissionDenied.into())
+        let refused = self.check_directory().err();
+        self.error("write", refused.unwrap_or_else(|| ErrorKind::PermissionDenied.into()))
+    }
+
+    /// Refuses a directory in which others may lay or exchange files: one that they made first in
+    /// the system's temporary directory, say.
+    fn check_directory(&self) -> std::io::Result<()> {
+        let metadata = self.directory.symlink_metadata()?;
+        let refused = if metadata.is_symlink() {
+            "it is a symbolic link: name the directory itself"
+        } else if !is_ours(&metadata) {
+            "it is another user's: set `HOME`, `XDG_CACHE_HOME` or `--cache` to a directory of this user"
+        } else if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+            "others may write it: `chmod go-w` it, or name a directory below it"
+        } else {
+            return Ok(());
+        };
+        Err(std::io::Error::new(ErrorKind::PermissionDenied, refused))
+    }
+
+    /// Says once that the directory is not used.
+    fn tell(&self, error: &std::io::Error) {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let directory = self.directory.display();
+            tracing::warn!(%directory, %error, "native code is not kept");
+        }
     }
 
     /// Makes the directory, for its users alone.
@@ -201,10 +278,17 @@ fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
+/// The permissions of group and others to write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Whether something is this user's or the superuser's.
+fn is_ours(metadata: &Metadata) -> bool {
+    metadata.uid() == rustix::process::geteuid().as_raw() || metadata.uid() == 0
+}
+
 /// Whether only we or the superuser can have written a file.
 fn is_trusted(metadata: &Metadata) -> bool {
-    let ours = metadata.uid() == rustix::process::geteuid().as_raw() || metadata.uid() == 0;
-    ours && metadata.is_file() && metadata.mode() & 0o022 == 0
+    is_ours(metadata) && metadata.is_file() && metadata.mode() & WRITABLE_BY_OTHERS == 0
 }
 
 /// Whether a file of `len` bytes ends with the checksum of its key and code.
@@ -239,12 +323,22 @@ mod tests {
     fn what_is_kept_is_found_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::private(directory.path().join("xylem"));
-        assert_eq!(cache.find("a"), None);
+        assert!(cache.find("a").is_none());
         let path = keep(&cache, "a", b"code");
-        assert_eq!(cache.find("a"), Some(path.clone()));
+        assert_eq!(cache.find("a").unwrap().path(), path);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(std::fs::metadata(cache.directory()).unwrap().mode() & 0o777, 0o700);
-        assert_eq!(cache.find("b"), None);
+        assert!(cache.find("b").is_none());
+    }
+
+    #[test]
+    fn code_of_the_component_that_is_for_another_host_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::private(directory.path());
+        assert!(!cache.is_stale("abc"));
+        keep(&cache, "abc-1", b"code");
+        assert!(cache.find("abc-2").is_none() && cache.is_stale("abc"));
+        assert!(!cache.is_stale("ab"));
     }
 
     #[test]
@@ -253,19 +347,19 @@ mod tests {
         let cache = Cache::private(directory.path());
         let path = keep(&cache, "a", b"code");
         std::fs::copy(&path, cache.path("b")).unwrap();
-        assert_eq!(cache.find("b"), None, "code of another component");
+        assert!(cache.find("b").is_none(), "code of another component");
 
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o620)).unwrap();
-        assert_eq!(cache.find("a"), None, "the group may write");
+        assert!(cache.find("a").is_none(), "the group may write");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
 
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[0] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(cache.find("a"), None, "a flipped bit");
+        assert!(cache.find("a").is_none(), "a flipped bit");
         std::fs::write(&path, b"short").unwrap();
-        assert_eq!(cache.find("a"), None, "shorter than a checksum");
-        assert_eq!(cache.find("a"), None);
+        assert!(cache.find("a").is_none(), "shorter than a checksum");
+        assert!(cache.find("a").is_none());
         keep(&cache, "a", b"code");
         assert!(cache.find("a").is_some(), "written again");
     }
@@ -305,7 +399,56 @@ mod tests {
         // A directory cannot be made below a file, whoever one is.
         let cache = Cache::private(file.join("xylem"));
         let passing = cache.keep(cache.begin().unwrap(), "a").unwrap();
-        assert!(matches!(passing, Native::Passing(_)));
+        let path = passing.path().to_owned();
+        assert!(path.exists() && path.parent() != Some(cache.directory()));
+        drop(passing);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("xylem");
+        let cache = Cache::private(&directory);
+        keep(&cache, "a", b"code");
+        let is_used = |of: &Cache| {
+            let kept = of.keep(of.begin().unwrap(), "b").unwrap();
+            let is_kept = kept.path().parent() == Some(of.directory());
+            assert_eq!(is_kept, of.find("a").is_some());
+            is_kept
+        };
+        assert!(is_used(&cache));
+        let set = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&directory, permissions).unwrap();
+        };
+        for mode in [0o777, 0o1777, 0o720, 0o702] {
+            set(mode);
+            assert!(!is_used(&cache), "{mode:o}");
+            assert!(cache.unwritable().to_string().contains("write"));
+        }
+        set(0o755);
+        assert!(is_used(&cache));
+
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&directory, &link).unwrap();
+        assert!(!is_used(&Cache::private(&link)), "a link may lead elsewhere tomorrow");
+    }
+
+    #[test]
+    fn what_is_mapped_is_what_was_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::private(directory.path());
+        let path = keep(&cache, "a", b"code");
+        let found = cache.find("a").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, b"other").unwrap();
+        let mapped = found.map(|open| std::fs::read(open));
+        // Elsewhere the exchange is noticed.
+        assert!(mapped.is_ok() == cfg!(target_os = "linux"));
+        assert!(
+            mapped.is_ok_and(|bytes| bytes.starts_with(b"code")) || cfg!(not(target_os = "linux"))
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -28,6 +29,10 @@ const PER_BYTE: u64 = 6;
 
 /// Memory per byte of the component's code: what the compiler makes of it.
 const PER_CODE_BYTE: u64 = 30;
+
+/// Refuses to open a symbolic link.
+#[expect(clippy::cast_possible_wrap, reason = "a flag, which the system takes as a signed number")]
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
 
 /// The largest component that is read, in bytes.
 const MAX_COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
@@ -66,11 +71,7 @@ impl Compile {
         match self {
             Self::InProcess => {
                 let native = native(name, wasm, outline)?;
-                std::fs::write(file, native).map_err(|source| LoadError::Cache {
-                    what: "write",
-                    path: file.to_owned(),
-                    source,
-                })
+                write(file, &native)
             }
             Self::Child(program) => {
                 let need = need(outline);
@@ -89,6 +90,7 @@ fn check_room(name: &str, need: u64, left: Option<u64>) -> Result<(), LoadError>
             name: name.to_owned(),
             need_mib: need.div_ceil(1024 * 1024),
             left_mib: left / (1024 * 1024),
+            stale: "",
         }),
         _ => Ok(()),
     }
@@ -159,7 +161,18 @@ pub fn compile_as_child(name: &str, file: &Path, memory: u64) -> Result<(), Load
     std::io::stdin().take(MAX_COMPONENT_BYTES).read_to_end(&mut wasm).map_err(io)?;
     let outline = binary::outline(name, &wasm)?;
     let native = native(name, &wasm, &outline)?;
-    File::options().write(true).open(file).and_then(|mut file| file.write_all(&native)).map_err(io)
+    write(file, &native)
+}
+
+/// Writes native code to the file that the cache made for it; never through a link that somebody
+/// laid in its place.
+fn write(file: &Path, native: &[u8]) -> Result<(), LoadError> {
+    let mut options = File::options();
+    options.write(true).custom_flags(NO_FOLLOW);
+    options
+        .open(file)
+        .and_then(|mut file| file.write_all(native))
+        .map_err(|source| LoadError::Cache { what: "write", path: file.to_owned(), source })
 }
 
 /// Puts this process behind all others. What the system refuses is done without: the checks of
@@ -197,11 +210,28 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_written_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let [target, link] = ["target", "link"].map(|name| folder.path().join(name));
+        std::fs::write(&target, "").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(write(&link, b"native").is_err());
+        write(&target, b"native").unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"native");
+    }
+
+    #[test]
     fn without_room_the_error_names_need_and_what_is_left() {
         let mib = 1024 * 1024;
         assert!(check_room("p", 100 * mib, Some(100 * mib)).is_ok());
         assert!(check_room("p", 100 * mib, None).is_ok());
-        let error = check_room("p", 100 * mib, Some(99 * mib)).unwrap_err().to_string();
-        assert!(error.starts_with("compiling `p` needs 100 MiB of memory and 99 MiB are left"));
+        let error = || check_room("p", 100 * mib, Some(99 * mib)).unwrap_err();
+        let text = error().to_string();
+        assert!(text.starts_with("compiling `p` needs 100 MiB of memory and 99 MiB are left"));
+        let stale = error().stale(true).to_string();
+        assert!(
+            stale.starts_with(&text) && stale.ends_with("release or kind of processor"),
+            "{stale}"
+        );
     }
 }

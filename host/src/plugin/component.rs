@@ -9,7 +9,7 @@ use wasmtime::component::{Component as Code, Linker};
 
 use super::binary::{self, Outline};
 use super::bindings::PluginPre;
-use super::cache::Cache;
+use super::cache::{Cache, Native};
 use super::compile::Compile;
 use super::engine::{Engine, compatibility, lock};
 use super::error::LoadError;
@@ -122,7 +122,8 @@ impl Loader {
         let is_new = self.cache.find(&key).is_none();
         let (code, native_bytes) = self.code(name, wasm, &engine)?;
         check(name, &code)?;
-        let file = self.cache.find(&key).ok_or_else(|| self.cache.unwritable())?;
+        let native = self.cache.find(&key).ok_or_else(|| self.cache.unwritable())?;
+        let file = native.path().to_owned();
         Ok(Precompiled { digest: digest(&key), native_bytes, file, is_new })
     }
 
@@ -153,22 +154,24 @@ impl Loader {
         engine: &wasmtime::Engine,
     ) -> Result<(Code, u64), LoadError> {
         let key = key(wasm, engine);
-        let mapped = |path: &std::path::Path| {
-            let code = map(engine, path)?;
-            Ok((code, std::fs::metadata(path).map_or(0, |metadata| metadata.len())))
-        };
-        if let Some(path) = self.cache.find(&key) {
-            match mapped(&path) {
+        let mapped = |native: &Native| Ok((native.map(|path| map(engine, path))?, native.len()));
+        if let Some(native) = self.cache.find(&key) {
+            match mapped(&native) {
                 Ok(mapped) => return Ok(mapped),
                 // It is whole and ours, so this is a wasmtime that changed its mind.
                 Err(error) => tracing::warn!(%error, "native code in the cache is not used"),
             }
         }
         let outline = binary::outline(name, wasm)?;
+        let stale = self.cache.is_stale(&blake3::hash(wasm).to_hex());
+        if stale {
+            let cache = self.cache.directory().display();
+            tracing::warn!(name, %cache, "the cache has native code for another release or processor");
+        }
         let file = self.cache.begin()?;
-        self.compile.run(name, wasm, &outline, file.path())?;
+        self.compile.run(name, wasm, &outline, file.path()).map_err(|error| error.stale(stale))?;
         let native = self.cache.keep(file, &key)?;
-        mapped(native.path()).map_err(|error: wasmtime::Error| native_error(name, error))
+        mapped(&native).map_err(|error: wasmtime::Error| native_error(name, error))
     }
 
     /// The wasmtime engine for a stack.
@@ -195,7 +198,7 @@ fn digest(hex: &str) -> String {
 )]
 fn map(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Code> {
     // SAFETY: the file was written by `Compile` with `precompile_component` and by nobody else, see
-    // `Cache::find`; it is replaced by renaming only.
+    // `Cache::find`; it is replaced by renaming only, and `Native::map` names the one that was checked.
     let code = unsafe { Code::deserialize_file(engine, path) }?;
     code.initialize_copy_on_write_image()?;
     Ok(code)

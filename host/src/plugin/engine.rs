@@ -56,7 +56,7 @@ impl Engine {
 
     /// A wasmtime engine that only compiles; what it makes fits every engine.
     pub(super) fn compiler() -> wasmtime::Result<wasmtime::Engine> {
-        wasmtime::Engine::new(&config(DEFAULT_STACK_BYTES))
+        wasmtime::Engine::new(&config(DEFAULT_STACK_BYTES)?)
     }
 
     /// The wasmtime engine whose guests have `bytes` of stack. Native code fits all of them.
@@ -65,7 +65,7 @@ impl Engine {
         if let Some(engine) = by_stack.get(&bytes) {
             return Ok(engine.clone());
         }
-        let engine = wasmtime::Engine::new(&config(bytes))?;
+        let engine = wasmtime::Engine::new(&config(bytes)?)?;
         self.shared.ticker.add(engine.weak());
         by_stack.insert(bytes, engine.clone());
         Ok(engine)
@@ -88,7 +88,7 @@ pub(super) fn compatibility(engine: &wasmtime::Engine) -> String {
 
 /// wasmtime's settings (design decision 1). Those that native code depends on are the same in every
 /// engine; the stack is not among them.
-fn config(stack_bytes: usize) -> Config {
+fn config(stack_bytes: usize) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -105,7 +105,49 @@ fn config(stack_bytes: usize) -> Config {
         .relaxed_simd_deterministic(true)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(BACKTRACE_FRAMES));
-    config
+    let baseline = baseline(std::env::consts::ARCH, std::env::consts::OS);
+    if let Some(Baseline { target, flags }) = baseline {
+        // Without inference: what is compiled on one machine is mapped on every other.
+        config.target(target)?;
+        for flag in flags {
+            enable(&mut config, flag);
+        }
+    }
+    Ok(config)
+}
+
+/// The processor that native code is made for, whichever one it is made on.
+#[derive(Debug, PartialEq, Eq)]
+struct Baseline {
+    target: &'static str,
+    flags: &'static [&'static str],
+}
+
+/// x86-64-v2: every server since 2009 has it, and without SSE4.1 rounding is a call.
+const X86_64_V2: &[&str] =
+    &["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt", "has_cmpxchg16b"];
+
+/// The baseline of a machine; none where native code stays on the machine that made it.
+fn baseline(arch: &str, os: &str) -> Option<Baseline> {
+    let (target, flags) = match (arch, os) {
+        ("x86_64", "linux") => ("x86_64-unknown-linux-gnu", X86_64_V2),
+        ("x86_64", "macos") => ("x86_64-apple-darwin", X86_64_V2),
+        ("aarch64", "linux") => ("aarch64-unknown-linux-gnu", [].as_slice()),
+        ("aarch64", "macos") => ("aarch64-apple-darwin", [].as_slice()),
+        _ => return None,
+    };
+    Some(Baseline { target, flags })
+}
+
+/// Lets native code use a feature of the processor.
+#[expect(
+    unsafe_code,
+    reason = "wasmtime marks all flags of the compiler so, since some break its assumptions"
+)]
+fn enable(config: &mut Config, feature: &str) {
+    // SAFETY: these flags name features of the processor, and an engine that is made or maps native
+    // code checks that the processor has them.
+    unsafe { config.cranelift_flag_enable(feature) };
 }
 
 /// Advances the epochs while calls run, and stands still otherwise.
@@ -250,6 +292,30 @@ mod tests {
         assert!(!state.parked.load(Ordering::SeqCst));
         drop(call);
         eventually(|| state.parked.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn every_system_of_ours_has_a_baseline() {
+        assert!(baseline(std::env::consts::ARCH, std::env::consts::OS).is_some());
+        for (arch, os) in
+            [("x86_64", "linux"), ("aarch64", "linux"), ("x86_64", "macos"), ("aarch64", "macos")]
+        {
+            let Baseline { target, .. } = baseline(arch, os).unwrap();
+            assert!(target.starts_with(arch), "{target}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn native_code_is_for_the_baseline_and_not_for_this_processor() {
+        if !std::arch::is_x86_feature_detected!("avx") {
+            return;
+        }
+        let of = |config: &Config| compatibility(&wasmtime::Engine::new(config).unwrap());
+        let mut config = config(DEFAULT_STACK_BYTES).unwrap();
+        let ours = of(&config);
+        enable(&mut config, "has_avx");
+        assert_ne!(of(&config), ours, "the feature was inferred");
     }
 
     #[test]

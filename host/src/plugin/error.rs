@@ -75,7 +75,8 @@ pub enum LoadError {
     /// There is not enough memory to compile it.
     #[error(
         "compiling `{name}` needs {need_mib} MiB of memory and {left_mib} MiB are left: raise the \
-         container's limit, or fill the cache with `xylem precompile` when the image is built"
+         container's limit, or fill the cache with the same release's `xylem precompile` on the same \
+         kind of processor (x86-64 or Arm) when the image is built, and name it with `--cache`{stale}"
     )]
     CompileMemory {
         /// The component.
@@ -84,6 +85,8 @@ pub enum LoadError {
         need_mib: u64,
         /// What is left, in MiB.
         left_mib: u64,
+        /// What the cache has instead, as `; …`, or nothing.
+        stale: &'static str,
     },
     /// The compiler's process failed.
     #[error("compiling `{name}` failed ({status}): {text}")]
@@ -118,6 +121,19 @@ pub enum LoadError {
     /// The ticker's thread cannot be started.
     #[error("cannot start the thread that watches plugins")]
     Ticker(#[source] std::io::Error),
+}
+
+impl LoadError {
+    /// The same error, that tells of native code in the cache for another release or processor.
+    #[must_use]
+    pub(super) fn stale(mut self, is_stale: bool) -> Self {
+        if let Self::CompileMemory { stale, .. } = &mut self
+            && is_stale
+        {
+            *stale = "; what the cache has is for another release or kind of processor";
+        }
+        self
+    }
 }
 
 /// Why a loaded plugin has no instance. It says nothing about any record.
