@@ -1,10 +1,11 @@
-//! A listener with a bounded number of connections, none of which may idle for ever.
+//! A listener with a bounded number of connections, each of which ends soon: whoever reaches the
+//! address can hold none for long, and cannot keep a probe out by holding many.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,24 +13,36 @@ use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 /// Probes and scrapes need a handful.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Longer than the interval of scrapes, so that their connections stay.
-const MAX_IDLE: Duration = Duration::from_secs(75);
+/// How long a peer may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Until its request is there, from the first byte of the connection.
+    request: Duration,
+    /// Until it has the answer, too.
+    exchange: Duration,
+}
+
+/// A scrape times out after ten seconds by itself, a probe after one.
+const PATIENCE: Patience =
+    Patience { request: Duration::from_secs(10), exchange: Duration::from_secs(30) };
 
 /// The listener.
 pub(super) struct Bounded {
     socket: TcpListener,
-    permits: Arc<Semaphore>,
+    patience: Patience,
+    /// The open connections, the oldest first; one ends when its sender is dropped.
+    open: VecDeque<oneshot::Sender<()>>,
 }
 
 impl Bounded {
     pub(super) fn new(socket: TcpListener) -> Self {
-        Self { socket, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+        Self { socket, patience: PATIENCE, open: VecDeque::new() }
     }
 }
 
@@ -38,11 +51,18 @@ impl Listener for Bounded {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The semaphore is never closed.
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         let (stream, peer) = Listener::accept(&mut self.socket).await;
-        let idle = Box::pin(tokio::time::sleep(MAX_IDLE));
-        (Connection { stream, idle, _permit: permit }, peer)
+        self.open.retain(|connection| !connection.is_closed());
+        // The oldest goes, not the newest: a probe takes milliseconds, who holds on does not.
+        if self.open.len() >= MAX_CONNECTIONS {
+            self.open.pop_front();
+        }
+        let (keep, dropped) = oneshot::channel();
+        self.open.push_back(keep);
+        let ends = Box::pin(tokio::time::sleep(self.patience.request));
+        let began = Instant::now();
+        let patience = self.patience;
+        (Connection { stream, began, patience, answered: false, ends, dropped }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -60,11 +80,28 @@ impl Connected<IncomingStream<'_, Bounded>> for Peer {
     }
 }
 
-/// A connection; reading fails when nothing came for too long.
+/// A connection; reading and writing fail once its time is over.
 pub(super) struct Connection {
     stream: TcpStream,
-    idle: Pin<Box<Sleep>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    began: Instant,
+    patience: Patience,
+    answered: bool,
+    ends: Pin<Box<Sleep>>,
+    /// Ends when others need the room.
+    dropped: oneshot::Receiver<()>,
+}
+
+impl Connection {
+    /// Fails once the time is over, whatever else could go on.
+    fn poll_over(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.ends.as_mut().poll(context).is_ready() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        if Pin::new(&mut self.dropped).poll(context).is_ready() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
 }
 
 impl AsyncRead for Connection {
@@ -73,15 +110,8 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if read.is_ready() {
-            self.idle.as_mut().reset(Instant::now() + MAX_IDLE);
-            return read;
-        }
-        match self.idle.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
+        self.poll_over(context)?;
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -91,14 +121,82 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if !self.answered {
+            self.answered = true;
+            let ends = self.began + self.patience.exchange;
+            self.ends.as_mut().reset(ends);
+        }
+        self.poll_over(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_over(context)?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_over(context)?;
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(100);
+
+    /// What ends the connection of a peer, by what is done with it here.
+    fn ended<F: Future<Output = io::Error>>(
+        peer: impl FnOnce(std::net::TcpStream) -> std::net::TcpStream + Send + 'static,
+        serve: impl FnOnce(Connection) -> F,
+    ) -> io::ErrorKind {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = socket.local_addr().unwrap();
+            let patience = Patience { request: SHORT, exchange: SHORT * 2 };
+            let mut listener = Bounded { patience, ..Bounded::new(socket) };
+            let peer =
+                std::thread::spawn(move || peer(std::net::TcpStream::connect(address).unwrap()));
+            let (connection, _) = listener.accept().await;
+            let error = serve(connection).await;
+            drop(peer.join().unwrap());
+            error.kind()
+        })
+    }
+
+    #[test]
+    fn a_byte_now_and_then_does_not_keep_a_connection() {
+        let endless = |mut stream: std::net::TcpStream| {
+            while stream.write_all(b"x").is_ok() {}
+            stream
+        };
+        let kind = ended(endless, async |mut connection| {
+            loop {
+                if let Err(error) = connection.read(&mut [0; 16]).await {
+                    return error;
+                }
+            }
+        });
+        assert_eq!(kind, io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn an_answer_that_nobody_reads_ends() {
+        let kind = ended(
+            |stream| stream,
+            async |mut connection| loop {
+                if let Err(error) = connection.write_all(&[0; 4_096]).await {
+                    return error;
+                }
+            },
+        );
+        assert_eq!(kind, io::ErrorKind::TimedOut);
     }
 }

@@ -145,6 +145,11 @@ fn router(shared: Arc<Shared>) -> Router {
         .fallback(async || {
             (StatusCode::NOT_FOUND, "there are /livez, /readyz, /metrics and /status\n")
         })
+        // A connection serves one request, so that its time is the request's.
+        .layer(axum::middleware::map_response(async |mut answer: Response| {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            answer
+        }))
         .with_state(shared)
 }
 

@@ -71,6 +71,31 @@ fn the_routes_answer() {
 }
 
 #[test]
+fn whoever_holds_connections_keeps_no_probe_out() {
+    let admin = start(&Ready::new());
+    let held: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            let mut stream = TcpStream::connect(admin.address()).unwrap();
+            stream.write_all(b"GET /livez HTTP/1.1\r\n").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(ask(&admin, "GET /livez").0, "HTTP/1.1 200 OK");
+    drop(held);
+}
+
+#[test]
+fn a_connection_serves_one_request() {
+    let admin = start(&Ready::new());
+    let mut stream = TcpStream::connect(admin.address()).unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    // Ends, although the request does not ask for it.
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("live\n"), "{answer}");
+}
+
+#[test]
 fn a_connection_held_open_does_not_hold_up_the_stop() {
     let admin = start(&Ready::new());
     let mut held = TcpStream::connect(admin.address()).unwrap();
