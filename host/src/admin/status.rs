@@ -36,7 +36,7 @@ pub struct Status {
     pub dead_letters: DeadLetterStatus,
     /// Faults of records since the start, by pipeline and code.
     pub faults: Vec<FaultStatus>,
-    /// What the configuration was warned of.
+    /// What the configuration was warned of, and whether the memory may not do.
     pub warnings: Vec<String>,
 }
 
@@ -76,6 +76,11 @@ pub struct PluginStatus {
     pub max_memory_bytes: u64,
     /// The CPU time that one call may use, in milliseconds.
     pub max_cpu_ms: u64,
+    /// Lines of level `warn` that it logged while it mapped records, in all pipelines. Their text may
+    /// quote a record: `xylem try` shows it.
+    pub warn_lines: u64,
+    /// Lines of level `error`, likewise.
+    pub error_lines: u64,
 }
 
 /// One assigned partition.

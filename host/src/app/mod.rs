@@ -15,6 +15,7 @@
 //! | delivery | up to `max_in_flight` tasks per destination | a request | events wait in the outbox |
 //! | dead letters | librdkafka's threads, 1 task for retries | rejected records | records stay in flight |
 
+mod memory;
 mod status;
 
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ use crate::id::Ids;
 use crate::kafka::{Consumer, KafkaError, Producer};
 use crate::plugin::{CallLimits, Hooks, Level, Line, Loader, Phase, Sink, WORKER_STACK_BYTES};
 use crate::settle::{Budget, Settlement};
-use crate::telemetry::{Faults, Metrics, PluginDigest, SettlementLabels};
+use crate::telemetry::{Faults, Metrics, PluginDigest, PluginLevel, SettlementLabels};
 use crate::transform::{Ready, Shared, Workers};
 
 /// How often the cluster is asked for its id while no broker answers.
@@ -109,11 +110,10 @@ impl App {
     /// As [`App::start`], with a generation that was built already.
     pub fn start_generation(loaded: &Loaded, generation: Generation) -> Result<Self, StartError> {
         let config = Arc::new(loaded.config.clone());
-        let (latch, sink) = (Latch::new(), log_sink());
+        let (latch, (metrics, faults, sink)) = (Latch::new(), telemetry(&generation));
         start_plugins(loaded, &generation, &sink)?;
         let generation = Arc::new(generation);
         latch.release(Part::Generation);
-        let (metrics, faults) = telemetry(&generation);
         let (token, outboxes) = outboxes(&config)?;
         let budget = Arc::new(Budget::new(config.limits.in_flight_bytes));
         let ready = Arc::new(Ready::default());
@@ -131,7 +131,8 @@ impl App {
             dead_letters: Arc::clone(&dead_letters),
             token: token.clone(),
             faults,
-            warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+            metrics: metrics.clone(),
+            warnings: warnings(loaded, &generation),
         };
         let admin = Admin::start(&config, metrics.clone(), latch.clone(), Arc::new(source))?;
         let shared = Arc::new(Shared {
@@ -357,11 +358,11 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-fn telemetry(generation: &Generation) -> (Metrics, Faults) {
+fn telemetry(generation: &Generation) -> (Metrics, Faults, Sink) {
     let metrics = Metrics::default();
     metrics.set_generation(&generation.name, digests(generation));
-    let faults = Faults::new(metrics.clone());
-    (metrics, faults)
+    let (faults, sink) = (Faults::new(metrics.clone()), log_sink(metrics.clone()));
+    (metrics, faults, sink)
 }
 
 fn digests(generation: &Generation) -> Vec<PluginDigest> {
@@ -400,11 +401,23 @@ fn worker_count(config: &Config) -> usize {
     config.limits.workers.unwrap_or_else(cores).max(1)
 }
 
+/// What the operator should know: what the configuration was warned of, and a memory that may not do.
+fn warnings(loaded: &Loaded, generation: &Generation) -> Vec<String> {
+    let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    if let Some(warning) = memory::warning(&loaded.config, generation) {
+        tracing::warn!("{warning}");
+        warnings.push(warning);
+    }
+    warnings
+}
+
 /// Guests' lines in the operator's log. Invariant 10: what a guest writes while it maps records may
-/// quote them, so only lines of `init` are shown.
-fn log_sink() -> Sink {
-    Arc::new(|line: Line<'_>| {
+/// quote them, so only lines of `init` are shown, and the others counted.
+fn log_sink(metrics: Metrics) -> Sink {
+    Arc::new(move |line: Line<'_>| {
         if line.phase != Phase::Init {
+            let labels = PluginLevel { plugin: line.plugin.into(), level: line.level.as_str() };
+            metrics.plugin_lines.get_or_create(&labels).inc();
             return;
         }
         let (plugin, text) = (line.plugin, line.text);
@@ -414,4 +427,30 @@ fn log_sink() -> Sink {
             Level::Debug | Level::Trace => tracing::debug!(plugin, "{text}"),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invariant_10_lines_about_records_are_counted_and_not_shown() {
+        let metrics = Metrics::default();
+        let sink = log_sink(metrics.clone());
+        for (phase, level) in [
+            (Phase::Init, Level::Warn),
+            (Phase::Transform, Level::Warn),
+            (Phase::Transform, Level::Warn),
+            (Phase::Transform, Level::Error),
+        ] {
+            sink(Line { plugin: "pos", phase, level, text: "what a record says" });
+        }
+        assert_eq!((metrics.lines("pos", "warn"), metrics.lines("pos", "error")), (2, 1));
+        let page = metrics.encode().unwrap();
+        assert!(
+            page.contains("xylem_plugin_lines_total{plugin=\"pos\",level=\"warn\"} 2"),
+            "{page}"
+        );
+        assert!(!page.contains("what a record says"));
+    }
 }

@@ -14,6 +14,7 @@ use crate::dead_letter::DeadLetters;
 use crate::deliver;
 use crate::generation::{Generation, Pipeline};
 use crate::http::{Token, TokenStatus as Held};
+use crate::plugin::Level;
 use crate::settle::Budget;
 use crate::telemetry::{
     DestinationLabels, DestinationReading, Faults, Metrics, PartitionLabels, PartitionReading,
@@ -31,6 +32,7 @@ pub(super) struct Source {
     pub(super) dead_letters: Arc<DeadLetters>,
     pub(super) token: Option<Arc<Token>>,
     pub(super) faults: Faults,
+    pub(super) metrics: Metrics,
     pub(super) warnings: Vec<String>,
 }
 
@@ -41,7 +43,7 @@ impl StatusSource for Source {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: Some(self.generation.name.to_string()),
-            pipelines: self.generation.pipelines.values().map(|p| pipeline(p)).collect(),
+            pipelines: self.pipelines(),
             destinations: self.outboxes.values().map(|o| destination(o)).collect(),
             token: self.token.as_ref().map(|token| token_status(&token.status())),
             in_flight: InFlightStatus {
@@ -83,6 +85,11 @@ impl StatusSource for Source {
 }
 
 impl Source {
+    fn pipelines(&self) -> Vec<PipelineStatus> {
+        let pipelines = self.generation.pipelines.values();
+        pipelines.map(|each| pipeline(each, &self.metrics)).collect()
+    }
+
     fn faults(&self) -> Vec<FaultStatus> {
         let seen = self.faults.seen().into_iter();
         seen.map(|(pipeline, code, seen)| FaultStatus {
@@ -98,12 +105,14 @@ impl Source {
     }
 }
 
-fn pipeline(pipeline: &Pipeline) -> PipelineStatus {
+fn pipeline(pipeline: &Pipeline, metrics: &Metrics) -> PipelineStatus {
     let chain = pipeline.chain.plugins.iter().map(|plugin| PluginStatus {
         name: plugin.name.clone(),
         digest: plugin.component.digest().to_owned(),
         max_memory_bytes: plugin.limits.max_memory_bytes,
         max_cpu_ms: u64::try_from(plugin.limits.max_cpu.as_millis()).unwrap_or(u64::MAX),
+        warn_lines: metrics.lines(&plugin.name, Level::Warn.as_str()),
+        error_lines: metrics.lines(&plugin.name, Level::Error.as_str()),
     });
     PipelineStatus {
         name: pipeline.name.to_string(),

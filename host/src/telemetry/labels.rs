@@ -73,6 +73,14 @@ labels! {
         plugin: Arc<str>,
     }
 
+    /// Lines of a plugin.
+    PluginLevel {
+        /// The plugin.
+        plugin: Arc<str>,
+        /// `trace`, `debug`, `info`, `warn` or `error`.
+        level: &'static str,
+    }
+
     /// A destination of a pipeline.
     PipelineDestination {
         /// The pipeline.

@@ -19,7 +19,8 @@ use super::delivery::{Delivery, DestinationReading};
 use super::labels::Named;
 use super::labels::{
     DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels, PipelineCode,
-    PipelineDestination, PluginDigest, PluginLabels, SettlementLabels, TopicLabels, VersionLabels,
+    PipelineDestination, PluginDigest, PluginLabels, PluginLevel, SettlementLabels, TopicLabels,
+    VersionLabels,
 };
 use super::process::Process;
 #[cfg(test)]
@@ -157,6 +158,10 @@ metrics! {
     plugin_instances: Family<PluginLabels, Counter>, "plugin_instances",
         "Instances of a plugin that were started: one per worker and per spare that had work, and one for each that was lost; see the failures.";
 
+    plugin_lines: Family<PluginLevel, Counter>, "plugin_lines",
+        "Lines that a plugin logged while it mapped records, a hundred in a call at most. Their text may \
+         quote a record, so only `xylem try` shows it.";
+
     events_emitted: Family<PipelineDestination, Counter>, "events_emitted",
         "Events that a pipeline emitted, by destination.";
     schema_violations: Family<PipelineCode, Counter>, "schema_violations",
@@ -241,6 +246,11 @@ impl Metrics {
         token: Option<crate::http::TokenStatus>,
     ) {
         self.delivery.set(destinations, token);
+    }
+
+    /// How many lines of a level a plugin has logged while it mapped records.
+    pub fn lines(&self, plugin: &str, level: &'static str) -> u64 {
+        self.plugin_lines.get_or_create(&PluginLevel { plugin: plugin.into(), level }).get()
     }
 
     /// Says which generation is live, and what its plugins are.

@@ -20,7 +20,7 @@ use super::{CacheArgs, Exit, is_closed, say, unless_closed};
 use crate::config::{self, Loaded, Split};
 use crate::generation::{Generation, Pipeline};
 use crate::id::Ids;
-use crate::plugin::{Hooks, Level, Line, Runner, Sink, WORKER_STACK_BYTES};
+use crate::plugin::{Hooks, Line, Runner, Sink, WORKER_STACK_BYTES};
 use crate::record::{Header, PartitionId, Record};
 
 /// What stands for a cluster's id and for a topic.
@@ -175,13 +175,7 @@ impl Args {
 /// What guests say goes to stderr, whole: whoever tries a plugin may see the records.
 fn lines_to_stderr() -> Sink {
     Arc::new(|line: Line<'_>| {
-        let level = match line.level {
-            Level::Trace => "trace",
-            Level::Debug => "debug",
-            Level::Info => "info",
-            Level::Warn => "warn",
-            Level::Error => "error",
-        };
+        let level = line.level.as_str();
         // Where stderr is gone there is nobody to tell.
         drop(writeln!(io::stderr(), "{}: {level}: {}", line.plugin, line.text));
     })
