@@ -34,6 +34,26 @@ fn invariant_7_a_hostile_guest_costs_its_record_alone() {
     });
 }
 
+/// Each record becomes 2 MB of events that are not valid: a batch is decided in parts, and every one of
+/// its records dead-lettered once.
+#[test]
+fn invariant_4_what_fans_out_is_taken_in_parts() {
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let world = World::new(kafka, 1, Style::Production);
+        let event =
+            |number: u64| xylem_bench_order::map(&workload::order(number)).unwrap().unwrap();
+        world.kafka.produce(&world.topic, (0..60).map(|number| Message::new(event(number))));
+        let chain = "{plugin: hostile, settings: {misbehave: many, amount: 30000}}";
+        let mut xylem = world.setup("hostile", chain, "").start();
+        xylem.wait_ready();
+        let dead = world.wait_dead(60);
+        let (status, _) = xylem.stop();
+        assert_eq!((status.code(), dead.len()), (Some(0), 60));
+        world.assert_committed();
+    });
+}
+
 fn one_case(world: &World, misbehaviour: &str, code: &str) {
     // An echo of valid events, but for the one that the guest is told to misbehave on.
     let event = |number: u64| xylem_bench_order::map(&workload::order(number)).unwrap().unwrap();

@@ -56,7 +56,8 @@ impl<'a> Batch<'a> {
         if let Some(fate) = self.fates.get_mut(record)
             && !matches!(fate.decided, Some(Outcome::Reject(_)))
         {
-            self.held += fault.message.len();
+            let words = [&fault.path, &fault.reason].into_iter().flatten().map(String::len);
+            self.held += fault.message.len() + words.sum::<usize>();
             fate.decided = Some(Outcome::Reject(fault));
         }
     }
