@@ -18,6 +18,7 @@ mod documents;
 mod hostile;
 mod offsets;
 mod sandbox;
+mod torture;
 mod try_;
 mod twins;
 mod verdicts;

@@ -126,8 +126,8 @@ impl Peer {
         ends.set_all_offsets(Offset::End).map_err(KafkaError::Request)?;
         let ends = reader.offsets_for_times(ends, PATIENCE).map_err(KafkaError::Request)?;
         let committed = reader.committed_offsets(list, PATIENCE).map_err(KafkaError::Request)?;
-        let offset = |list: &TopicPartitionList, partition| {
-            let element = list.find_partition(topic, partition)?;
+        let offset = |found: &TopicPartitionList, partition| {
+            let element = found.find_partition(topic, partition)?;
             element.offset().to_raw().filter(|offset| *offset >= 0)
         };
         (0..partitions)

@@ -44,13 +44,14 @@ impl Cluster {
             .map(|(at, (_, controller))| format!("{}@127.0.0.1:{controller}", at + 1))
             .collect();
         let homes: Vec<PathBuf> = (1..=BROKERS).map(|id| folder.join(id.to_string())).collect();
+        let id = cluster_id(free_port());
         for (at, (home, (port, controller))) in homes.iter().zip(&ports).enumerate() {
             std::fs::create_dir_all(home).unwrap();
             let file = home.join("server.properties");
             let text = properties(home, at + 1, *port, *controller, &voters.join(","));
             std::fs::write(&file, text).unwrap();
             let mut format = java("kafka.tools.StorageTool", &["-Xmx128m"]);
-            format.args(["format", "--cluster-id", &cluster_id(ports[0].0), "--config"]).arg(&file);
+            format.args(["format", "--cluster-id", &id, "--config"]).arg(&file);
             let output = format.output().unwrap();
             assert!(output.status.success(), "formatting failed: {output:?}");
         }

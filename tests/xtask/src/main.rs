@@ -11,6 +11,7 @@ mod guests;
 mod process;
 mod test;
 mod tools;
+mod torture;
 mod workspace;
 
 use std::ffi::OsString;
@@ -40,6 +41,12 @@ enum Chore {
     Test(test::Options),
     /// Measures what a record costs, beside the floor and the ceiling
     Bench(bench::Options),
+    /// Runs `xylem torture` against a real Kafka of three brokers, which are killed, too
+    Torture {
+        /// Passed on to `xylem torture`: `--records`, `--seconds`, `--seed`, …
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Builds the guests into `target/plugins`
     Plugins,
 }
@@ -49,6 +56,7 @@ fn main() -> ExitCode {
         Chore::Demo { arguments } => demo::run(&arguments),
         Chore::Test(options) => Ok(test::run(&options)),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Torture { arguments } => torture::run(&arguments),
         Chore::Plugins => guests::build().map(|built| {
             print!("{built}");
             ExitCode::SUCCESS

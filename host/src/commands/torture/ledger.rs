@@ -93,26 +93,22 @@ impl Ledger {
         let Some(fate) = self.fate(partition, sequence) else {
             return self.strange(&format!("an event of no record: {id}"));
         };
-        match &fate.id {
-            Some(first) => {
-                let other = (**first != *id).then(|| first.clone());
-                self.verdict.repeats += 1;
-                if let Some(first) = other {
-                    self.verdict.other_id += 1;
-                    self.verdict.note(|| format!("{first} came again as {id}"));
-                }
+        if let Some(first) = &fate.id {
+            let other = (**first != *id).then(|| first.clone());
+            self.verdict.repeats += 1;
+            if let Some(before) = other {
+                self.verdict.other_id += 1;
+                self.verdict.note(|| format!("{before} came again as {id}"));
             }
-            None => {
-                fate.id = Some(id.into());
-                let highest = self.highest.entry(partition).or_default();
-                if sequence < *highest {
-                    let after = *highest;
-                    self.verdict.out_of_order += 1;
-                    self.verdict
-                        .note(|| format!("partition {partition}: {sequence} after {after}"));
-                }
-                *highest = sequence.max(*highest);
-            }
+            return;
+        }
+        fate.id = Some(id.into());
+        let highest = self.highest.entry(partition).or_default();
+        let after = *highest;
+        *highest = sequence.max(after);
+        if sequence < after {
+            self.verdict.out_of_order += 1;
+            self.verdict.note(|| format!("partition {partition}: {sequence} after {after}"));
         }
     }
 

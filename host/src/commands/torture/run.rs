@@ -205,11 +205,11 @@ impl<'a> Breaker<'a> {
         while !self.ahead.is_empty() || !self.lasting.is_empty() {
             let now = Instant::now();
             fleet.look(now)?;
-            while let Some(fault) = self.ahead.pop_if(|fault| began + fault.at <= now) {
+            while let Some(fault) = self.ahead.pop_if(|next| began + next.at <= now) {
                 if !self.begin(fleet, fault, now)? {
                     // There is nobody to hit at the moment.
                     self.ahead.push(Fault { at: now - began + TICK, ..fault });
-                    self.ahead.sort_by_key(|fault| std::cmp::Reverse(fault.at));
+                    self.ahead.sort_by_key(|other| std::cmp::Reverse(other.at));
                     break;
                 }
             }
@@ -261,7 +261,7 @@ impl<'a> Breaker<'a> {
             }
             Kind::Broker => {
                 // One at a time: two of three would take the cluster away.
-                if self.lasting.iter().any(|lasting| lasting.kind == Kind::Broker) {
+                if self.lasting.iter().any(|other| other.kind == Kind::Broker) {
                     return Ok(false);
                 }
                 let Some(file) = self.pid_files.get(fault.whom % self.pid_files.len().max(1))
