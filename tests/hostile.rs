@@ -5,7 +5,7 @@ use std::time::Duration;
 use aep_emulator::Style;
 use xylem_bench_order::workload;
 use xylem_tests::kafka::{self, Message};
-use xylem_tests::within;
+use xylem_tests::{eventually, within};
 
 use crate::world::World;
 
@@ -71,4 +71,50 @@ fn one_case(world: &World, misbehaviour: &str, code: &str) {
     assert!(!dead[0].header("__connect.errors.exception.message").unwrap().is_empty());
     world.assert_nothing_lost();
     world.assert_committed();
+}
+
+/// A mapping that suits no record must not drain its topic into the dead-letter topic.
+#[test]
+fn a_storm_of_dead_letters_halts_its_pipeline_and_no_other() {
+    const RECORDS: u64 = 20_000;
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let world = World::new(kafka, 2, Style::Production);
+        // Echoed, orders are no XDM, so each is rejected; those of the other pipeline are mapped already.
+        let other = kafka.topic("others", 1);
+        let further = |plugin: &str| {
+            format!(
+                "  others:
+    topics: [{other}]
+    chain: [{{plugin: {plugin}}}]
+    destinations: [orders]
+    dead_letter: {{topic: {dead}}}
+",
+                dead = world.dead,
+            )
+        };
+        let orders = (0..RECORDS).map(|number| Message::new(workload::order(number)));
+        world.kafka.produce(&world.topic, orders);
+        let mut xylem = world.setup("hostile", "{plugin: hostile}", &further("hostile")).start();
+        xylem.wait_ready();
+        let halted = eventually(|| {
+            let partitions = xylem.status()["partitions"].clone();
+            let halted = partitions.as_array().unwrap().iter().find_map(|p| p["halted"].as_str());
+            halted.map(str::to_owned).ok_or_else(|| partitions.to_string())
+        });
+        assert!(halted.contains("501 of the last 501 records were dead-lettered"), "{halted}");
+        let event = |number| xylem_bench_order::map(&workload::order(number)).unwrap().unwrap();
+        world.kafka.produce(&other, (0..300).map(|number| Message::new(event(number))));
+        world.wait_accepted(300);
+        let (status, _) = xylem.stop();
+        assert_eq!(status.code(), Some(0));
+        let letters = world.kafka.read(&world.dead).len();
+        assert!((501..10_000).contains(&letters), "{letters} dead letters");
+        // With a plugin that suits them the rest arrives; nothing was skipped.
+        let mut mended = world.setup("order", "{plugin: order}", &further("order")).start();
+        mended.wait_ready();
+        world.wait_accepted(300 + RECORDS - u64::try_from(letters).unwrap());
+        mended.stop();
+        world.assert_committed();
+    });
 }

@@ -84,7 +84,7 @@ codes! {
         "Set `tombstones: filter` or `plugin`, or stop producing null values.";
     Rejected "record.rejected" Record
         "A plugin rejected the record."
-        "Read the plugin's own code and message; mend the source or the mapping, then replay.";
+        "Read the plugin's own code and message; mend the source or the mapping, then send the record again.";
     TooLarge "record.too-large" Record
         "One event with its header is larger than a request may be."
         "Split the event in the plugin, or drop the part that is too large.";
@@ -93,14 +93,14 @@ codes! {
         "Make the event smaller, set `profile: false` for a dataset outside Profile, or `oversize: warn`.";
     SchemaInvalid "schema.invalid" Record
         "An event is not valid under the destination's XDM schema."
-        "Read the pointers and messages; mend the mapping or the schema file, then replay.";
+        "Read the pointers and messages; mend the mapping or the schema file, then send the record again.";
     Refused "aep.refused" Record
         "AEP refused one message and took others."
-        "Read AEP's own words; mend the mapping, then replay.";
+        "Read AEP's own words; mend the mapping, then send the record again.";
 
     PluginTrap "plugin.trap" Plugin
         "The plugin stopped with a trap or a panic on this record."
-        "Read the guest's message and backtrace; mend the plugin, then replay.";
+        "Read the guest's message and backtrace; mend the plugin, then send the record again.";
     PluginDeadline "plugin.deadline" Plugin
         "The plugin used more CPU time on this record alone than `max_cpu_ms` allows."
         "Look for a loop; or raise `plugins.NAME.max_cpu_ms`.";
@@ -152,7 +152,7 @@ codes! {
         "Nothing is lost; the present token is used until it expires.";
     Throttled "aep.throttled" Quota
         "AEP answered 429: too many requests."
-        "Nothing is lost; xylem slows down. Lower `quota`, or ask Adobe for more.";
+        "Nothing is lost; xylem waits as long as AEP asks for. If it lasts, ask Adobe for more.";
     TokenThrottled "token.throttled" Quota
         "The token endpoint answered 408 or 429."
         "Nothing is lost; asked again later.";

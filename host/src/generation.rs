@@ -37,6 +37,8 @@ pub struct Pipeline {
     pub routes: Vec<Route>,
     /// Where rejected records go, and under which names.
     pub origin: Arc<Origin>,
+    /// How many of them are too many.
+    pub storm: config::Storm,
 }
 
 /// A destination as a pipeline sees it.
@@ -258,6 +260,7 @@ impl Builder<'_> {
             chain: Arc::new(chain),
             routes,
             origin: Arc::new(origin),
+            storm: settings.dead_letter.storm,
         })
     }
 }

@@ -331,7 +331,8 @@ fn topics(generation: &Generation, cluster: &str) -> BTreeMap<String, Topic> {
     for pipeline in generation.pipelines.values() {
         for topic in &pipeline.topics {
             let ids = Ids::new(cluster, topic, &pipeline.id_epoch, &pipeline.name);
-            topics.insert(topic.clone(), Topic { pipeline: Arc::clone(&pipeline.name), ids });
+            let (name, storm) = (Arc::clone(&pipeline.name), pipeline.storm);
+            topics.insert(topic.clone(), Topic { pipeline: name, ids, storm });
         }
     }
     topics

@@ -148,6 +148,7 @@ fn reading(state: PartitionState) -> PartitionReading {
         position: state.position,
         in_flight: state.in_flight,
         paused: state.paused,
+        halted: state.halted.is_some(),
     }
 }
 

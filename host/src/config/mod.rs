@@ -48,7 +48,7 @@ pub(crate) use kind::choices;
 pub use load::{Environment, Loaded, load, load_text, load_with};
 pub use machine::{Admin, Limits, Shutdown};
 pub use path::KeyPath;
-pub use pipeline::{DeadLetter, Form, KeyForm, Pipeline, Plugin, Split, Step, Tombstones};
+pub use pipeline::{DeadLetter, Form, KeyForm, Pipeline, Plugin, Split, Step, Storm, Tombstones};
 pub(crate) use problem::count;
 pub use problem::{ConfigErrors, Problem, Severity};
 #[cfg(test)]

@@ -164,4 +164,40 @@ pub struct Step {
 pub struct DeadLetter {
     /// The topic; it must exist, and no pipeline may read it.
     pub topic: String,
+    /// How many dead letters are too many. The pipeline then halts until it is started again, so
+    /// that a bad plugin or mapping does not drain a topic into the dead-letter topic.
+    #[serde(default)]
+    pub storm: Storm,
+}
+
+/// How many dead letters are too many.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Storm {
+    /// More than this share of a window, in percent; 100 halts never.
+    #[serde(default = "Storm::default_percent")]
+    #[schemars(range(max = 100))]
+    pub percent: u8,
+    /// The window: so many records of the pipeline, in this process.
+    #[serde(default = "Storm::default_records")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub records: u64,
+}
+
+impl Default for Storm {
+    fn default() -> Self {
+        Self { percent: Self::default_percent(), records: Self::default_records() }
+    }
+}
+
+impl Storm {
+    /// A source of which half is unusable is not one that was meant.
+    fn default_percent() -> u8 {
+        50
+    }
+
+    /// Few enough to read, more than a source's bad minute.
+    fn default_records() -> u64 {
+        1_000
+    }
 }

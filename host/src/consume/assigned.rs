@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::TICK;
 use super::held::{Counters, Held, PartitionState};
+use super::storm::Storm;
 use crate::batch::Outbox;
+use crate::config;
 use crate::id::Ids;
 use crate::kafka::{Assignments, Beginning};
 use crate::record::{PartitionId, Record};
-use crate::settle::{Budget, Partition, Settled, Settlements};
+use crate::settle::{Budget, Partition, Settled, Settlement, Settlements};
 use crate::telemetry::Metrics;
 use crate::transform::{Lane, Ready};
 
@@ -26,6 +28,10 @@ const REVOKE_DRAIN: Duration = Duration::from_secs(10);
 /// `/status`.
 pub struct Assigned {
     partitions: Mutex<HashMap<PartitionId, Held>>,
+    /// By pipeline. Locked after the partitions, where both are.
+    storms: Mutex<HashMap<Arc<str>, Storm>>,
+    /// Why pipelines take nothing more; over rebalances, until the process ends.
+    halts: Mutex<HashMap<Arc<str>, Arc<str>>>,
     settlements: Arc<Settlements>,
     budget: Arc<Budget>,
     ready: Arc<Ready>,
@@ -46,6 +52,8 @@ pub struct Topic {
     pub pipeline: Arc<str>,
     /// Makes the ids of its events.
     pub ids: Ids,
+    /// How many of its dead letters are too many.
+    pub storm: config::Storm,
 }
 
 impl Assigned {
@@ -58,6 +66,8 @@ impl Assigned {
     ) -> Arc<Self> {
         Arc::new(Self {
             partitions: Mutex::default(),
+            storms: Mutex::default(),
+            halts: Mutex::default(),
             settlements: Arc::default(),
             budget: Arc::clone(budget),
             ready: Arc::clone(ready),
@@ -73,6 +83,10 @@ impl Assigned {
 
     /// Tells which topics there are; before the group is joined, once.
     pub fn set_topics(&self, topics: BTreeMap<String, Topic>) {
+        let mut storms = self.storms.lock().unwrap_or_else(PoisonError::into_inner);
+        for topic in topics.values() {
+            storms.entry(Arc::clone(&topic.pipeline)).or_insert_with(|| Storm::new(topic.storm));
+        }
         // Once: a second call would change ids while records are in flight.
         self.topics.get_or_init(|| topics);
     }
@@ -137,9 +151,30 @@ impl Assigned {
                 tracing::error!(partition = %id, next, oldest,
                     "records are gone: retention passed the group; going on with the oldest one left");
             }
-            Beginning::Halted(reason) => halt(&mut partitions, id, reason),
+            Beginning::Halted(reason) => self.halt(&mut partitions, id, reason),
             Beginning::Unknown => {}
         }
+    }
+
+    /// Takes nothing more of the pipeline that the partition belongs to; what was not begun is left.
+    fn halt(&self, partitions: &mut HashMap<PartitionId, Held>, id: &PartitionId, reason: &str) {
+        let Some(pipeline) = partitions.get(id).map(|held| Arc::clone(&held.lane.pipeline)) else {
+            return;
+        };
+        tracing::error!(partition = %id, %pipeline, reason, "pipeline halted");
+        let reason: Arc<str> = format!("{id}: {reason}").into();
+        let mut halts = self.halts.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = halts.entry(Arc::clone(&pipeline)).or_insert(reason);
+        for held in partitions.values_mut().filter(|held| held.lane.pipeline == pipeline) {
+            held.halted.get_or_insert_with(|| Arc::clone(reason));
+            held.close();
+        }
+    }
+
+    /// Notes a settlement of a pipeline; a reason to halt it, where this is one dead letter too many.
+    fn storm(&self, pipeline: &Arc<str>, how: Settlement) -> Option<String> {
+        let mut storms = self.storms.lock().unwrap_or_else(PoisonError::into_inner);
+        storms.get_mut(pipeline)?.note(how == Settlement::DeadLettered)
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<PartitionId, Held>> {
@@ -160,7 +195,7 @@ impl Assigned {
                 let reason = format!(
                     "{backwards}: the topic was made again; stop xylem, reset the group's offsets for it, and start again"
                 );
-                halt(&mut partitions, id, &reason);
+                self.halt(&mut partitions, id, &reason);
                 return false;
             }
         }
@@ -179,9 +214,15 @@ impl Assigned {
         let mut partitions = self.held();
         for Settled { partition, offset, how } in settled.drain(..) {
             let held = partitions.get_mut(&partition.id);
-            if let Some(held) = held.filter(|held| held.lane.partition.term == partition.term) {
-                held.tracker.settle(offset);
-                held.counters.settled(how);
+            let Some(held) = held.filter(|held| held.lane.partition.term == partition.term) else {
+                continue;
+            };
+            held.tracker.settle(offset);
+            held.counters.settled(how);
+            if held.halted.is_none()
+                && let Some(reason) = self.storm(&held.lane.pipeline, how)
+            {
+                self.halt(&mut partitions, &partition.id, &reason);
             }
         }
     }
@@ -234,10 +275,7 @@ impl Assigned {
     pub(super) fn close(&self, ids: Option<&[PartitionId]>) {
         for (id, held) in self.held().iter_mut() {
             if ids.is_none_or(|ids| ids.contains(id)) {
-                held.lane.partition.close();
-                if let Some(first) = held.lane.clear() {
-                    held.tracker.forget_from(first);
-                }
+                held.close();
             }
         }
     }
@@ -289,7 +327,10 @@ impl Assignments for Assigned {
             let ids = topic.ids.clone();
             let counters = Counters::new(&self.metrics, &topic.pipeline, &id.topic);
             let lane = Arc::new(Lane::new(partition, Arc::clone(&topic.pipeline), ids));
-            held.insert(id.clone(), Held::new(lane, counters));
+            let mut one = Held::new(lane, counters);
+            let halts = self.halts.lock().unwrap_or_else(PoisonError::into_inner);
+            one.halted = halts.get(&topic.pipeline).cloned();
+            held.insert(id.clone(), one);
         }
         self.count.store(held.len(), Ordering::Relaxed);
         drop(held);
@@ -323,17 +364,5 @@ impl Assignments for Assigned {
         self.metrics.rebalances.inc();
         tracing::info!(?partitions, lost, "partitions revoked");
         if lost { Vec::new() } else { positions }
-    }
-}
-
-/// Takes nothing more of the pipeline that the partition belongs to (promise 9).
-fn halt(partitions: &mut HashMap<PartitionId, Held>, id: &PartitionId, reason: &str) {
-    let Some(pipeline) = partitions.get(id).map(|held| Arc::clone(&held.lane.pipeline)) else {
-        return;
-    };
-    tracing::error!(partition = %id, %pipeline, reason, "pipeline halted");
-    let reason: Arc<str> = format!("{id}: {reason}").into();
-    for held in partitions.values_mut().filter(|held| held.lane.pipeline == pipeline) {
-        held.halted.get_or_insert_with(|| Arc::clone(&reason));
     }
 }

@@ -59,6 +59,14 @@ impl Held {
         self.lane.partition.weight() < share / 2 && self.tracker.in_flight() < MAX_OPEN / 2
     }
 
+    /// Begins no further record, and throws away what was not begun.
+    pub(super) fn close(&mut self) {
+        self.lane.partition.close();
+        if let Some(first) = self.lane.clear() {
+            self.tracker.forget_from(first);
+        }
+    }
+
     /// For `/status`.
     pub(super) fn state(&self, id: &PartitionId, lag: Option<i64>) -> PartitionState {
         PartitionState {

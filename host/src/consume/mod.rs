@@ -7,6 +7,7 @@
 mod assigned;
 mod held;
 mod poller;
+mod storm;
 
 use std::time::Duration;
 

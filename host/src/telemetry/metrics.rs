@@ -188,6 +188,8 @@ metrics! {
         "Records of the partition that are not settled.";
     partition_paused: Family<PartitionLabels, Gauge>, "partition_paused",
         "Whether nothing is fetched from the partition at the moment: 1 or 0.";
+    partition_halted: Family<PartitionLabels, Gauge>, "partition_halted",
+        "Whether nothing more is taken from the partition until an operator acts: 1 or 0; `/status` says why.";
     rebalances: Counter, "rebalances",
         "Assignments and revocations of partitions.";
 }
@@ -205,6 +207,8 @@ pub struct PartitionReading {
     pub in_flight: usize,
     /// Whether nothing is fetched at the moment.
     pub paused: bool,
+    /// Whether nothing more is taken until an operator acts.
+    pub halted: bool,
 }
 
 impl Metrics {
@@ -222,6 +226,7 @@ impl Metrics {
             &self.partition_position,
             &self.partition_in_flight_records,
             &self.partition_paused,
+            &self.partition_halted,
         ];
         for family in families {
             family.clear();
@@ -236,6 +241,7 @@ impl Metrics {
             set(&self.partition_position, reading.position);
             set(&self.partition_in_flight_records, i64::try_from(reading.in_flight).ok());
             set(&self.partition_paused, Some(i64::from(reading.paused)));
+            set(&self.partition_halted, Some(i64::from(reading.halted)));
         }
     }
 

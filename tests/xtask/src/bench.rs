@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Instead measure what a bad record costs the records beside it
     #[arg(long, conflicts_with = "idle")]
     isolation: bool,
+    /// Instead run the seven faults that lose other sinks' records
+    #[arg(long, conflicts_with_all = ["idle", "isolation"])]
+    faults: bool,
     /// Passed on to the benchmark: `--workload order|order1k|filter`, `--records`, `--rounds`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -37,6 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let part = match options {
         Options { idle: true, .. } => "idle",
         Options { isolation: true, .. } => "isolation",
+        Options { faults: true, .. } => "faults",
         _ => "run",
     };
     let status = Command::new(&rig)

@@ -19,6 +19,7 @@
 )]
 
 mod ceiling;
+mod faults;
 mod floor;
 mod idle;
 mod inlet;
@@ -48,6 +49,8 @@ enum Command {
     Idle(idle::Args),
     /// Measures what a bad record costs the records beside it.
     Isolation(isolation::Args),
+    /// Runs the seven faults that lose other sinks' records.
+    Faults(faults::Args),
     /// Runs `xylem torture` against a cluster of three brokers, which it may kill.
     Torture(torture::Args),
     /// The counting inlet.
@@ -79,6 +82,7 @@ fn main() -> anyhow::Result<()> {
         Command::Idle(args) => idle::run(&args),
         Command::Isolation(args) => isolation::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Faults(args) => faults::run(&args),
         Command::Inlet => inlet::run(),
         Command::Floor { brokers, topic, group, inlet } => {
             floor::run(&brokers, &topic, &group, &inlet)
