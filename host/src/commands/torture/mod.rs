@@ -109,8 +109,8 @@ fn show(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "\n{} rebalances seen by {} processes\n",
-        report.rebalances, report.processes_started
+        "\n{} rebalances seen by {} processes; {} did not drain in time after SIGTERM\n",
+        report.rebalances, report.processes_started, report.unclean_ends
     )?;
     for (what, count) in [
         ("written", ledger.written),

@@ -36,6 +36,8 @@ pub(super) struct Report {
     pub(super) faults: Vec<Counted>,
     pub(super) rebalances: usize,
     pub(super) processes_started: usize,
+    /// Those that were told to stop and did not end with 0: the grace period ended first.
+    pub(super) unclean_ends: usize,
     pub(super) ledger: Verdict,
     /// Why there is no verdict, where there is none.
     pub(super) complaints: Vec<String>,
@@ -108,6 +110,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
         faults: breaker.counted,
         rebalances,
         processes_started: fleet.started(),
+        unclean_ends: fleet.unclean,
         ledger,
         complaints,
     })
