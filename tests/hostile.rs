@@ -76,17 +76,18 @@ fn one_case(world: &World, misbehaviour: &str, code: &str) {
 /// A mapping that suits no record must not drain its topic into the dead-letter topic.
 #[test]
 fn a_storm_of_dead_letters_halts_its_pipeline_and_no_other() {
+    const ECHO: &str = "{plugin: hostile, settings: {on: never}}";
     const RECORDS: u64 = 20_000;
     within(LIMIT, || {
         let Some(kafka) = kafka::shared() else { return };
         let world = World::new(kafka, 2, Style::Production);
         // Echoed, orders are no XDM, so each is rejected; those of the other pipeline are mapped already.
         let other = kafka.topic("others", 1);
-        let further = |plugin: &str| {
+        let further = |chain: &str| {
             format!(
                 "  others:
     topics: [{other}]
-    chain: [{{plugin: {plugin}}}]
+    chain: [{chain}]
     destinations: [orders]
     dead_letter: {{topic: {dead}}}
 ",
@@ -95,7 +96,7 @@ fn a_storm_of_dead_letters_halts_its_pipeline_and_no_other() {
         };
         let orders = (0..RECORDS).map(|number| Message::new(workload::order(number)));
         world.kafka.produce(&world.topic, orders);
-        let mut xylem = world.setup("hostile", "{plugin: hostile}", &further("hostile")).start();
+        let mut xylem = world.setup("hostile", ECHO, &further(ECHO)).start();
         xylem.wait_ready();
         let halted = eventually(|| {
             let partitions = xylem.status()["partitions"].clone();
@@ -111,7 +112,8 @@ fn a_storm_of_dead_letters_halts_its_pipeline_and_no_other() {
         let letters = world.kafka.read(&world.dead).len();
         assert!((501..10_000).contains(&letters), "{letters} dead letters");
         // With a plugin that suits them the rest arrives; nothing was skipped.
-        let mut mended = world.setup("order", "{plugin: order}", &further("order")).start();
+        let mut mended =
+            world.setup("order", "{plugin: order}", &further("{plugin: order}")).start();
         mended.wait_ready();
         world.wait_accepted(300 + RECORDS - u64::try_from(letters).unwrap());
         mended.stop();

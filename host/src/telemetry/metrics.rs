@@ -359,6 +359,7 @@ This page is written from `host/src/telemetry` by a test.
             position: Some(10),
             in_flight: 0,
             paused: false,
+            halted: false,
         };
         metrics.set_partitions(&[reading(0), reading(1)]);
         metrics.set_partitions(&[reading(1)]);
