@@ -107,3 +107,31 @@ fn invariant_11_an_outage_is_never_a_dead_letter() {
         world.assert_committed();
     });
 }
+
+/// AEP is away when the process is told to stop: it ends with 4 when its grace period does, and what it
+/// had begun comes again.
+#[test]
+fn invariant_8_a_stop_during_an_outage_ends_with_its_grace_period() {
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let world = World::new(kafka, 2, Style::Production);
+        let away = world.emulator.control().fault(Fault::status(503));
+        world.produce(2, 1_000);
+        let mut xylem =
+            world.setup("order", "{plugin: order}", "shutdown: {grace_ms: 2000}\n").start();
+        xylem.wait_ready();
+        eventually(|| match world.emulator.control().took_effect(away) {
+            0 => Err("no request yet".to_owned()),
+            _ => Ok(()),
+        });
+        let (status, _) = xylem.stop();
+        assert_eq!(status.code(), Some(4));
+        world.emulator.control().clear(away);
+        let mut again = world.orders().start();
+        again.wait_ready();
+        world.wait_accepted(2_000);
+        again.stop();
+        world.assert_nothing_lost();
+        world.assert_committed();
+    });
+}

@@ -88,7 +88,7 @@ async fn invariant_10_neither_secrets_nor_contents_are_logged_or_shown() {
 }
 
 #[tokio::test]
-async fn a_proxy_is_used_when_it_is_given_and_its_password_is_not_shown() {
+async fn a_proxy_is_used_with_its_credentials() {
     let proxy = Server::start(|n, request| {
         assert_eq!(request.path, "http://inlet.invalid/collection/batch/i1");
         // `me:geheim` in Base64.
