@@ -5,7 +5,7 @@ use std::time::Duration;
 use aep_emulator::{Fault, Kind, Select, Style};
 use xylem_bench_order::workload;
 use xylem_tests::kafka::{self, Message};
-use xylem_tests::{eventually, within};
+use xylem_tests::{eventually, eventually_within, within};
 
 use crate::world::{World, dead_place};
 
@@ -133,5 +133,50 @@ fn invariant_8_a_stop_during_an_outage_ends_with_its_grace_period() {
         again.stop();
         world.assert_nothing_lost();
         world.assert_committed();
+    });
+}
+
+/// What is missing is said where an operator looks, and found when it is there.
+#[test]
+fn invariant_11_missing_topics_are_told_and_waited_for() {
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let world = World::new(kafka, 1, Style::Production);
+        kafka.delete_topic(&world.dead);
+        let other = kafka.unique("absent");
+        let further = format!(
+            "  others:
+    topics: [{other}]
+    chain: [{{plugin: order}}]
+    destinations: [orders]
+    dead_letter: {{topic: {dead}}}
+",
+            dead = world.dead,
+        );
+        world.kafka.produce(&world.topic, [Message::new("no order")]);
+        let mut xylem = world.setup("order", "{plugin: order}", &further).start();
+        xylem.wait_ready();
+        eventually(|| {
+            let status = xylem.status();
+            let told = status["warnings"].to_string().contains(&other);
+            let waiting = status["dead_letters"]["waiting"] == 1;
+            if told && waiting { Ok(()) } else { Err(status.to_string()) }
+        });
+        kafka.create_topic(&other, 1, &[]);
+        kafka.create_topic(&world.dead, 1, &[]);
+        kafka.produce(&other, [Message::new(workload::order(7))]);
+        world.wait_dead(1);
+        eventually_within(Duration::from_mins(2), || match world.arrivals().len() {
+            1 => Ok(()),
+            count => Err(format!("{count} arrived: {}", xylem.status())),
+        });
+        eventually(|| {
+            let status = xylem.status();
+            let said = (&status["dead_letters"]["waiting"], &status["dead_letters"]["refusal"]);
+            let nothing =
+                said.0 == 0 && said.1.is_null() && status["warnings"] == serde_json::json!([]);
+            if nothing { Ok(()) } else { Err(status.to_string()) }
+        });
+        xylem.stop();
     });
 }

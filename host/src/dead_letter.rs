@@ -4,7 +4,7 @@
 //! Kafka Connect uses (`__connect.errors.…`), with ours (`xylem.…`) beside them. It is written
 //! again for as long as it takes: its record is settled when the topic has acknowledged it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -23,8 +23,13 @@ const TEXT_LIMIT: usize = 16 * 1024;
 pub struct DeadLetters {
     producer: Producer,
     faults: Faults,
-    waiting: Mutex<Vec<DeadLetter>>,
+    /// Those that are to be written again.
+    again: Mutex<Vec<DeadLetter>>,
+    /// Letters that no topic has acknowledged yet.
+    waiting: AtomicUsize,
     refused: AtomicU64,
+    /// Why the last one was not taken, until one is.
+    refusal: Mutex<Option<String>>,
 }
 
 /// Where a dead letter goes, and under which name and generation it failed.
@@ -41,7 +46,14 @@ pub struct Origin {
 impl DeadLetters {
     /// Writes with this producer, and counts what was at fault.
     pub fn new(producer: Producer, faults: Faults) -> Arc<Self> {
-        Arc::new(Self { producer, faults, waiting: Mutex::default(), refused: AtomicU64::new(0) })
+        Arc::new(Self {
+            producer,
+            faults,
+            again: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            refusal: Mutex::default(),
+        })
     }
 
     /// Writes one record; it is settled when the topic has it. `accepted` are the indexes of its
@@ -58,6 +70,7 @@ impl DeadLetters {
         let headers = headers(&debt, fault, origin, accepted);
         // Invariant 4: a letter that waits is in flight with all that it carries.
         debt.charge(headers.iter().map(Header::weight).sum());
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         self.write(DeadLetter {
             debt,
             topic: Arc::clone(&origin.topic),
@@ -70,15 +83,20 @@ impl DeadLetters {
     pub fn retry(&self) {
         self.producer.renew();
         let waiting =
-            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            std::mem::take(&mut *self.again.lock().unwrap_or_else(PoisonError::into_inner));
         for letter in waiting {
             self.write(letter);
         }
     }
 
-    /// How many letters wait to be written again.
+    /// How many letters no topic has acknowledged yet.
     pub fn waiting(&self) -> usize {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Why the last letter was not taken: the topic and Kafka's words. None once one was taken.
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How often the topic did not take a letter.
@@ -117,6 +135,8 @@ impl Letter for DeadLetter {
 
     fn written(self: Box<Self>) {
         stop::point("dead-lettered");
+        self.owner.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.owner.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Invariant 2: the topic has acknowledged it.
         self.debt.settle(Settlement::DeadLettered);
     }
@@ -128,7 +148,9 @@ impl Letter for DeadLetter {
             tracing::warn!(code, topic = %self.topic, reason, "dead letter not written; trying on");
         }
         // Invariant 11: an unwritable topic is an outage; the record waits.
-        owner.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(*self);
+        let words = format!("`{}`: {reason}", self.topic);
+        *owner.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+        owner.again.lock().unwrap_or_else(PoisonError::into_inner).push(*self);
     }
 }
 

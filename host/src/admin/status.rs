@@ -174,12 +174,14 @@ pub struct InFlightStatus {
 }
 
 /// The dead letters.
-#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct DeadLetterStatus {
     /// Letters that no dead-letter topic has taken yet.
     pub waiting: usize,
     /// How often a dead-letter topic did not take one.
     pub refusals: u64,
+    /// Why the last one was not taken (`dead-letter.unwritable`): the topic, and Kafka's words.
+    pub refusal: Option<String>,
 }
 
 /// Faults of one code in one pipeline.

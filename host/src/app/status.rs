@@ -12,6 +12,7 @@ use crate::batch::Outbox;
 use crate::consume::{Assigned, PartitionState};
 use crate::dead_letter::DeadLetters;
 use crate::deliver;
+use crate::fault::Code;
 use crate::generation::{Generation, Pipeline};
 use crate::http::{Token, TokenStatus as Held};
 use crate::plugin::Level;
@@ -55,9 +56,10 @@ impl StatusSource for Source {
             dead_letters: DeadLetterStatus {
                 waiting: self.dead_letters.waiting(),
                 refusals: self.dead_letters.refusals(),
+                refusal: self.dead_letters.refusal(),
             },
             faults: self.faults(),
-            warnings: self.warnings.clone(),
+            warnings: self.warnings.iter().cloned().chain(self.missing_topics()).collect(),
             ..Status::default()
         }
     }
@@ -88,6 +90,12 @@ impl Source {
     fn pipelines(&self) -> Vec<PipelineStatus> {
         let pipelines = self.generation.pipelines.values();
         pipelines.map(|each| pipeline(each, &self.metrics)).collect()
+    }
+
+    fn missing_topics(&self) -> impl Iterator<Item = String> {
+        let code = Code::TopicRefused;
+        let say = move |topic| format!("{}: `{topic}`. {}", code.as_str(), code.advice());
+        self.assigned.missing().into_iter().map(say)
     }
 
     fn faults(&self) -> Vec<FaultStatus> {

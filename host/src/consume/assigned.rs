@@ -1,6 +1,6 @@
 //! What is assigned to this process, and what becomes of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use super::held::{Counters, Held, PartitionState};
 use super::storm::Storm;
 use crate::batch::Outbox;
 use crate::config;
+use crate::fault::Code;
 use crate::id::Ids;
 use crate::kafka::{Assignments, Beginning};
 use crate::record::{PartitionId, Record};
@@ -44,6 +45,8 @@ pub struct Assigned {
     metrics: Metrics,
     /// Records from the committed offset to the log's end, as librdkafka last counted them.
     lags: Mutex<BTreeMap<PartitionId, i64>>,
+    /// Topics that do not exist or may not be read, as far as is known.
+    missing: Mutex<BTreeSet<String>>,
 }
 
 /// What a topic's records need to know.
@@ -78,6 +81,7 @@ impl Assigned {
             count: Arc::default(),
             metrics,
             lags: Mutex::default(),
+            missing: Mutex::default(),
         })
     }
 
@@ -89,6 +93,12 @@ impl Assigned {
         }
         // Once: a second call would change ids while records are in flight.
         self.topics.get_or_init(|| topics);
+    }
+
+    /// Topics that do not exist or may not be read.
+    pub fn missing(&self) -> Vec<String> {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.iter().cloned().collect()
     }
 
     /// From now on nothing takes longer than until then.
@@ -309,6 +319,14 @@ impl Assigned {
 }
 
 impl Assignments for Assigned {
+    fn missing(&self, topic: &str) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.insert(topic.to_owned()) {
+            let code = Code::TopicRefused;
+            tracing::warn!(code = code.as_str(), topic, "{}", code.advice());
+        }
+    }
+
     fn lags(&self, lags: BTreeMap<PartitionId, i64>) {
         *self.lags.lock().unwrap_or_else(PoisonError::into_inner) = lags;
     }
@@ -318,6 +336,7 @@ impl Assignments for Assigned {
         for (id, _) in partitions {
             let topics = self.topics.get();
             let Some(topic) = topics.and_then(|topics| topics.get(&*id.topic)) else { continue };
+            self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(&*id.topic);
             let partition = Arc::new(Partition::new(
                 id.clone(),
                 self.terms.fetch_add(1, Ordering::Relaxed),

@@ -23,6 +23,9 @@ use crate::record::{PartitionId, Record};
 /// How long the brokers may take to say where newly assigned partitions begin.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What librdkafka says of a topic that is not there, before its name.
+const NOT_AVAILABLE: &str = "Subscribed topic not available:";
+
 /// How often it is looked whether a commit was answered.
 const COMMIT_TICK: Duration = Duration::from_millis(20);
 
@@ -36,6 +39,9 @@ pub trait Assignments: Send + Sync + 'static {
     /// not settled by then comes again there. `lost`: they are gone already, nothing can be
     /// committed.
     fn revoked(&self, partitions: &[PartitionId], lost: bool) -> Vec<(PartitionId, i64)>;
+
+    /// A topic that is subscribed to does not exist, or may not be read.
+    fn missing(&self, topic: &str);
 
     /// Records between the committed offset and the log's end, every five seconds.
     fn lags(&self, lags: BTreeMap<PartitionId, i64>);
@@ -202,6 +208,12 @@ impl Consumer {
         }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset) => Fetched::OutOfRange,
+            // Told with its name through the client's context.
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::TopicAuthorizationFailed,
+            ) => Fetched::Nothing,
             _ => Fetched::Trouble(KafkaError::Request(error)),
         }
     }
@@ -280,7 +292,12 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: Error, reason: &str) {
-        tracing::warn!(%error, reason, "Kafka client");
+        let topic = reason.strip_prefix(NOT_AVAILABLE).and_then(|rest| rest.split(':').next());
+        if let Some(topic) = topic {
+            self.assignments.missing(topic.trim());
+        } else {
+            tracing::warn!(%error, reason, "Kafka client");
+        }
     }
 
     fn stats(&self, statistics: rdkafka::Statistics) {
