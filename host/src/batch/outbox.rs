@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::{Batch, Batcher, Entry, Next};
 use crate::config;
 use crate::deliver::{Destination, Message, Verdict};
-use crate::settle::Owed;
+use crate::settle::{Owed, Partition};
 use crate::stop;
 
 /// One event that waits for a request.
@@ -68,12 +68,17 @@ impl Outbox {
         self.batcher().waiting()
     }
 
-    /// Adds events of one assigned partition (by its term), in offset order.
-    pub fn push(&self, term: u64, events: Vec<Outbound>) {
+    /// Adds events of one assigned partition, in offset order; not where it was taken away while
+    /// a plugin was at work.
+    pub fn push(&self, partition: &Partition, events: Vec<Outbound>) {
         let now = Instant::now();
         let mut batcher = self.batcher();
+        // Asked under the lock that `forget` takes after the assignment ended: no event slips past.
+        if partition.is_over() {
+            return;
+        }
         for event in events {
-            batcher.push(term, event, now);
+            batcher.push(partition.term, event, now);
         }
         drop(batcher);
         self.changed.notify_one();
@@ -81,7 +86,9 @@ impl Outbox {
 
     /// Forgets the events of an assignment that is over, and gives up its requests, unless they
     /// carry events of others. Its records are not settled by this.
-    pub fn forget(&self, term: u64) {
+    pub fn forget(&self, partition: &Partition) {
+        debug_assert!(partition.is_over(), "what comes after this would be sent");
+        let term = partition.term;
         self.batcher().forget(term);
         for sent in self.sent().iter_mut() {
             sent.terms.retain(|other| *other != term);
@@ -164,5 +171,63 @@ impl Outbox {
 
     fn batcher(&self) -> MutexGuard<'_, Batcher<Outbound>> {
         self.batcher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letter::{DeadLetters, Origin};
+    use crate::deliver::Quota;
+    use crate::http::Client;
+    use crate::kafka::Producer;
+    use crate::record::{Operation, PartitionId, Record};
+    use crate::settle::{Budget, Debt};
+    use crate::telemetry::{Faults, Metrics};
+
+    fn outbox() -> Arc<Outbox> {
+        let settings: config::Destination = serde_saphyr::from_str(
+            "inlet: http://127.0.0.1:9/collection/i1\nschema: {id: s, file: s.json}\ndataset: d",
+        )
+        .unwrap();
+        let aep = serde_saphyr::from_str("organisation: ORG@AdobeOrg").unwrap();
+        let client = Client::new(&aep, 1).unwrap();
+        let quota = Arc::new(Quota::new(&config::Quota::default()));
+        let destination = Destination::new("d", &settings, &aep, client, None, quota).unwrap();
+        Outbox::new(destination, &settings)
+    }
+
+    fn event(
+        outbox: &Outbox,
+        partition: &Arc<Partition>,
+        dead_letters: &Arc<DeadLetters>,
+    ) -> Outbound {
+        let record = Record { offset: 7, ..Record::default() };
+        let origin = Origin { topic: "dead".into(), pipeline: "p".into(), generation: "g".into() };
+        let debt = Debt::new(Arc::clone(partition), record);
+        let owed = Owed::new(debt, 1, &Arc::new(origin), dead_letters);
+        let message = outbox.destination().encode("id", "{}", Operation::Create).unwrap();
+        Outbound { message, owed, index: 0 }
+    }
+
+    #[test]
+    fn invariant_3_what_a_plugin_ends_with_after_its_partition_was_taken_away_is_not_sent() {
+        let kafka = serde_saphyr::from_str("{brokers: '127.0.0.1:9', group: g, start: earliest}");
+        let producer = Producer::new(&kafka.unwrap()).unwrap();
+        let dead_letters = DeadLetters::new(producer, Faults::new(Metrics::default()));
+        let budget = Arc::new(Budget::new(1 << 20));
+        let assigned = |term| {
+            let id = PartitionId { topic: "orders".into(), partition: 3 };
+            Arc::new(Partition::new(id, term, Arc::clone(&budget), Arc::default()))
+        };
+        let (outbox, old, new) = (outbox(), assigned(1), assigned(2));
+        outbox.push(&old, vec![event(&outbox, &old, &dead_letters)]);
+        assert_eq!(outbox.waiting(), 1);
+        old.end();
+        outbox.forget(&old);
+        outbox.push(&old, vec![event(&outbox, &old, &dead_letters)]);
+        assert_eq!(outbox.waiting(), 0);
+        outbox.push(&new, vec![event(&outbox, &new, &dead_letters)]);
+        assert_eq!(outbox.waiting(), 1);
     }
 }

@@ -371,8 +371,9 @@ impl Assignments for Assigned {
         for id in partitions {
             // Whoever has the partition next sends these events; sent from here, too, they would
             // come late, behind newer ones (Invariant 3).
-            if let Some(term) = held.get(id).map(|held| held.lane.partition.term) {
-                self.outboxes.iter().for_each(|outbox| outbox.forget(term));
+            if let Some(partition) = held.get(id).map(|held| &held.lane.partition) {
+                partition.end();
+                self.outboxes.iter().for_each(|outbox| outbox.forget(partition));
             }
         }
         let positions = partitions

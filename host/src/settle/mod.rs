@@ -57,6 +57,8 @@ pub struct Partition {
     begun: AtomicUsize,
     /// Set when the partition is taken away or the process stops: no further record is begun.
     closed: AtomicBool,
+    /// Set when the partition is taken away: what its records became is not sent from here.
+    over: AtomicBool,
     budget: Arc<Budget>,
     settlements: Arc<Settlements>,
 }
@@ -70,7 +72,8 @@ impl Partition {
         settlements: Arc<Settlements>,
     ) -> Self {
         let (weight, begun) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { id, term, weight, begun, closed: AtomicBool::new(false), budget, settlements }
+        let (closed, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { id, term, weight, begun, closed, over, budget, settlements }
     }
 
     /// Bytes in flight.
@@ -91,6 +94,16 @@ impl Partition {
     /// Begins no further record.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether the partition was taken away.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// The partition was taken away.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Release);
     }
 
     /// Adds to what is in flight. Invariant 4: everything that waits anywhere is counted here.

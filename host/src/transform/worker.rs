@@ -356,7 +356,7 @@ impl<'a> Outgoing<'a> {
                 };
                 let emitted = self.shared.metrics.events_emitted.get_or_create(&labels);
                 emitted.inc_by(events.len() as u64);
-                outbox.push(self.lane.partition.term, events);
+                outbox.push(&self.lane.partition, events);
             }
         }
     }
