@@ -155,6 +155,27 @@ fn records_that_retention_takes_from_a_paused_partition_are_counted() {
 }
 
 #[test]
+fn the_backlog_of_a_paused_partition_is_known() {
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let world = World::new(kafka, 1, Style::Production);
+        world.produce(1, 20_000);
+        let away = outage(&world);
+        let mut xylem = world.setup("order", "{plugin: order}", SMALL).start();
+        xylem.wait_ready();
+        wait_for_partition(&xylem, |p| p["paused"] == true && p["lag"] == 20_000);
+        kafka.produce(&world.topic, orders(3_000));
+        let partition = wait_for_partition(&xylem, |partition| partition["lag"] == 23_000);
+        assert_eq!(partition["paused"], true);
+        assert!(partition["arrival_per_second"].as_f64().unwrap() > 0.0, "{partition}");
+        world.emulator.control().clear(away);
+        wait_for_partition(&xylem, |partition| partition["lag"] == 0);
+        xylem.stop();
+        world.assert_committed();
+    });
+}
+
+#[test]
 fn invariant_9_a_topic_made_again_while_running_halts_the_pipeline() {
     within(LIMIT, || {
         let Some(kafka) = kafka::shared() else { return };

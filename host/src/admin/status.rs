@@ -94,8 +94,11 @@ pub struct PartitionStatus {
     pub pipeline: String,
     /// The offset up to which everything is settled; none before the first settlement here.
     pub position: Option<i64>,
-    /// Records between the committed offset and the log's end, where both are known.
+    /// Offsets from the settled prefix to the end of the log, where both are known; asked for every five
+    /// seconds, of paused partitions, too.
     pub lag: Option<i64>,
+    /// Records that come in a second, averaged over half a minute.
+    pub arrival_per_second: Option<f64>,
     /// Records that are not settled.
     pub in_flight_records: usize,
     /// What they weigh, in bytes.

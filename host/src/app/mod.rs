@@ -293,7 +293,13 @@ impl App {
                 return drop(end.send(Err(error)));
             }
             ready.release(Part::Subscription);
-            let mut poller = Poller::new(consumer, assigned, stop);
+            let mut poller = match Poller::new(consumer, assigned, stop) {
+                Ok(poller) => poller,
+                Err(error) => {
+                    let error = format!("cannot start a thread: {error}");
+                    return drop(end.send(Err(KafkaError::Fatal(error))));
+                }
+            };
             let drained = poller.run().map(|()| poller.drain());
             // Nobody listens any more where the grace period is over.
             drop(end.send(drained));

@@ -138,6 +138,7 @@ fn partition(state: PartitionState) -> PartitionStatus {
         pipeline: state.pipeline.to_string(),
         position: state.position,
         lag: state.lag,
+        arrival_per_second: state.arrival_per_second,
         in_flight_records: state.in_flight,
         in_flight_bytes: state.bytes,
         paused: state.paused,

@@ -43,8 +43,6 @@ pub struct Assigned {
     terms: AtomicU64,
     count: Arc<AtomicUsize>,
     metrics: Metrics,
-    /// Records from the committed offset to the log's end, as librdkafka last counted them.
-    lags: Mutex<BTreeMap<PartitionId, i64>>,
     /// Topics that do not exist or may not be read, as far as is known.
     missing: Mutex<BTreeSet<String>>,
 }
@@ -80,7 +78,6 @@ impl Assigned {
             terms: AtomicU64::new(1),
             count: Arc::default(),
             metrics,
-            lags: Mutex::default(),
             missing: Mutex::default(),
         })
     }
@@ -118,11 +115,20 @@ impl Assigned {
 
     /// The state of every assigned partition.
     pub fn states(&self) -> Vec<PartitionState> {
-        let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut states: Vec<PartitionState> =
-            self.held().iter().map(|(id, held)| held.state(id, lags.get(id).copied())).collect();
+            self.held().iter().map(|(id, held)| held.state(id)).collect();
         states.sort_by(|a, b| a.id.cmp(&b.id));
         states
+    }
+
+    /// Notes where logs end now.
+    pub(super) fn note_ends(&self, ends: &BTreeMap<PartitionId, i64>, now: Instant) {
+        let mut partitions = self.held();
+        for (id, end) in ends {
+            if let Some(held) = partitions.get_mut(id) {
+                held.backlog.note(now, *end);
+            }
+        }
     }
 
     /// Whether the budget of bytes in flight is spent.
@@ -325,10 +331,6 @@ impl Assignments for Assigned {
             let code = Code::TopicRefused;
             tracing::warn!(code = code.as_str(), topic, "{}", code.advice());
         }
-    }
-
-    fn lags(&self, lags: BTreeMap<PartitionId, i64>) {
-        *self.lags.lock().unwrap_or_else(PoisonError::into_inner) = lags;
     }
 
     fn assigned(&self, partitions: &[(PartitionId, Beginning)]) {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 
+use super::backlog::Backlog;
 use crate::record::PartitionId;
 use crate::settle::{Settlement, Tracker};
 use crate::telemetry::{Metrics, SettlementLabels, TopicLabels};
@@ -19,6 +20,7 @@ pub(super) struct Held {
     pub lane: Arc<Lane>,
     pub counters: Counters,
     pub tracker: Tracker,
+    pub backlog: Backlog,
     /// Where it began, as far as the brokers said.
     pub began: Option<i64>,
     pub stored: Option<i64>,
@@ -35,6 +37,7 @@ impl Held {
             lane,
             counters,
             tracker: Tracker::default(),
+            backlog: Backlog::default(),
             began: None,
             stored: None,
             over_since: None,
@@ -68,12 +71,17 @@ impl Held {
     }
 
     /// For `/status`.
-    pub(super) fn state(&self, id: &PartitionId, lag: Option<i64>) -> PartitionState {
+    pub(super) fn state(&self, id: &PartitionId) -> PartitionState {
+        let settled = self.tracker.position().or(self.began);
+        // Settled since the log's end was asked for, it is behind us for a moment.
+        let lag = self.backlog.end().zip(settled).map(|(end, settled)| (end - settled).max(0));
         PartitionState {
             id: id.clone(),
             pipeline: Arc::clone(&self.lane.pipeline),
             position: self.tracker.position(),
+            log_end: self.backlog.end(),
             lag,
+            arrival_per_second: self.backlog.arrival_per_second(),
             in_flight: self.tracker.in_flight(),
             bytes: self.lane.partition.weight(),
             paused: self.paused,
@@ -130,8 +138,12 @@ pub struct PartitionState {
     pub pipeline: Arc<str>,
     /// One above the settled prefix; none before the first settlement here.
     pub position: Option<i64>,
-    /// Records from the committed offset to the log's end, as of the last statistics.
+    /// One above the newest record that may be read, as of the last few seconds, paused or not.
+    pub log_end: Option<i64>,
+    /// Offsets from the settled prefix to the log's end. Gaps, which hold no record, are among them.
     pub lag: Option<i64>,
+    /// Records that come in a second, averaged over half a minute; none before it was looked twice.
+    pub arrival_per_second: Option<f64>,
     /// Records in flight.
     pub in_flight: usize,
     /// Bytes in flight.

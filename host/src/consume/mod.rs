@@ -5,6 +5,7 @@
 //! nothing is polled until something settles. Offsets move over the settled prefix only.
 
 mod assigned;
+mod backlog;
 mod held;
 mod poller;
 mod storm;

@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::TICK;
 use super::assigned::{Assigned, PATIENCE};
+use super::backlog::Watch;
 use crate::kafka::{Beginning, Consumer, Fetched, KafkaError};
 use crate::settle::Settled;
 use crate::stop;
 
 /// Polls until told to stop, then drains. Runs on a thread of its own.
 pub struct Poller {
+    /// Before the consumer: it uses its client.
+    watch: Watch,
     consumer: Consumer,
     assigned: Arc<Assigned>,
     stop: Arc<AtomicBool>,
@@ -24,9 +27,14 @@ pub struct Poller {
 
 impl Poller {
     /// A poller of a consumer that has subscribed.
-    pub fn new(consumer: Consumer, assigned: Arc<Assigned>, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(
+        consumer: Consumer,
+        assigned: Arc<Assigned>,
+        stop: Arc<AtomicBool>,
+    ) -> std::io::Result<Self> {
         let now = Instant::now();
-        Self {
+        Ok(Self {
+            watch: Watch::start(consumer.log_ends(), Arc::clone(&assigned))?,
             consumer,
             assigned,
             stop,
@@ -34,7 +42,7 @@ impl Poller {
             last_tick: now,
             last_poll: now,
             look_again: None,
-        }
+        })
     }
 
     /// Polls until told to stop.
@@ -68,6 +76,7 @@ impl Poller {
     /// The group is left when this is dropped.
     pub fn drain(&mut self) -> bool {
         let deadline = self.assigned.deadline().unwrap_or_else(Instant::now);
+        self.watch.stop();
         self.consumer.pause(&self.assigned.ids());
         self.assigned.close(None);
         let mut drained = false;

@@ -15,6 +15,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::begin::{self, Beginning, Rules};
+use super::ends::LogEnds;
 use super::headers::headers;
 use super::{KafkaError, settings};
 use crate::config::Kafka;
@@ -42,9 +43,6 @@ pub trait Assignments: Send + Sync + 'static {
 
     /// A topic that is subscribed to does not exist, or may not be read.
     fn missing(&self, topic: &str);
-
-    /// Records between the committed offset and the log's end, every five seconds.
-    fn lags(&self, lags: BTreeMap<PartitionId, i64>);
 }
 
 /// What one poll brought.
@@ -161,6 +159,11 @@ impl Consumer {
         }
     }
 
+    /// Asks where logs end; to be dropped before this.
+    pub fn log_ends(&self) -> LogEnds {
+        LogEnds(Arc::clone(&self.client))
+    }
+
     /// Commits what is stored and waits for the answer, until the deadline; true where it is done.
     pub fn commit(&self, deadline: Instant) -> bool {
         let (answer, answers) = channel();
@@ -228,7 +231,7 @@ fn list(partitions: &[PartitionId]) -> TopicPartitionList {
 }
 
 /// Turns librdkafka's callbacks into [`Assignments`] and logs.
-struct Context {
+pub(super) struct Context {
     assignments: Arc<dyn Assignments>,
     rules: Rules,
 }
@@ -298,20 +301,6 @@ impl ClientContext for Context {
         } else {
             tracing::warn!(%error, reason, "Kafka client");
         }
-    }
-
-    fn stats(&self, statistics: rdkafka::Statistics) {
-        let mut lags = BTreeMap::new();
-        for topic in statistics.topics.values() {
-            let name: Arc<str> = topic.topic.as_str().into();
-            for partition in topic.partitions.values().filter(|p| p.partition >= 0) {
-                let id = PartitionId { topic: Arc::clone(&name), partition: partition.partition };
-                if partition.consumer_lag >= 0 {
-                    lags.insert(id, partition.consumer_lag);
-                }
-            }
-        }
-        self.assignments.lags(lags);
     }
 }
 

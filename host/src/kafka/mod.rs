@@ -6,6 +6,7 @@
 
 mod begin;
 mod consumer;
+mod ends;
 mod headers;
 mod mock;
 mod peer;
@@ -15,6 +16,7 @@ mod settings;
 
 pub use begin::Beginning;
 pub use consumer::{Assignments, Consumer, Fetched};
+pub use ends::LogEnds;
 pub use mock::MockCluster;
 pub use peer::Peer;
 pub use probe::{Probe, ProbeError, probe};

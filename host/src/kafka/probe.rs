@@ -42,8 +42,7 @@ pub enum ProbeError {
 pub fn probe(kafka: &Kafka, topics: &[&str], patience: Duration) -> Result<Probe, ProbeError> {
     let context = Context::default();
     let last = Arc::clone(&context.last);
-    let mut settings = settings::consumer(kafka, 0);
-    settings.set("statistics.interval.ms", "0");
+    let settings = settings::consumer(kafka, 0);
     let client: BaseConsumer<Context> = BaseConsumer::from_config_and_context(&settings, context)
         .map_err(|error| ProbeError::Settings(error.into()))?;
     if client.fetch_metadata(Some(topics.first().unwrap_or(&"")), patience).is_err() {

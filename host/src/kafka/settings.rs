@@ -66,8 +66,7 @@ pub(super) fn consumer(kafka: &Kafka, budget: usize) -> ClientConfig {
         .set("fetch.wait.max.ms", "100")
         // A topic that is made late, and partitions that are added, are seen by then; the default is
         // five minutes.
-        .set("topic.metadata.refresh.interval.ms", "20000")
-        .set("statistics.interval.ms", "5000");
+        .set("topic.metadata.refresh.interval.ms", "20000");
     if let Some(id) = &kafka.instance_id {
         settings.set("group.instance.id", id.as_str());
     }

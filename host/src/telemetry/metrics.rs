@@ -181,7 +181,7 @@ metrics! {
         "Partitions with records that wait for a worker.";
 
     partition_lag_records: Family<PartitionLabels, Gauge>, "partition_lag_records",
-        "Records between the committed offset and the log's end.";
+        "Offsets from the settled prefix to the end of the log, asked for every five seconds, of paused partitions, too.";
     partition_position: Family<PartitionLabels, Gauge>, "partition_position",
         "The offset up to which everything is settled.";
     partition_in_flight_records: Family<PartitionLabels, Gauge>, "partition_in_flight_records",
@@ -199,7 +199,7 @@ metrics! {
 pub struct PartitionReading {
     /// Which.
     pub labels: PartitionLabels,
-    /// Records between the committed offset and the log's end, where both are known.
+    /// Offsets from the settled prefix to the end of the log, where both are known.
     pub lag: Option<i64>,
     /// The offset up to which everything is settled.
     pub position: Option<i64>,

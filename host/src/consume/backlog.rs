@@ -1,0 +1,135 @@
+//! How far a partition lags behind its log's end, and how fast that moves. Known of paused partitions,
+//! too: that is when it matters.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::assigned::Assigned;
+use crate::kafka::LogEnds;
+
+/// How often the brokers are asked where logs end.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long they may take. A stop waits for it where no broker answers.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The time over which arrivals are averaged.
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// Where one log ended lately. Pure.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    /// Oldest first; one of them may be older than the window, the rest are not.
+    ends: VecDeque<(Instant, i64)>,
+}
+
+impl Backlog {
+    /// Notes where the log ends now.
+    pub(super) fn note(&mut self, now: Instant, end: i64) {
+        if self.ends.back().is_some_and(|(_, last)| end < *last) {
+            // Another log, or one that the brokers have lost a part of.
+            self.ends.clear();
+        }
+        self.ends.push_back((now, end));
+        while self.ends.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
+            self.ends.pop_front();
+        }
+    }
+
+    /// One above the newest record, where it is known.
+    pub(super) fn end(&self) -> Option<i64> {
+        self.ends.back().map(|(_, end)| *end)
+    }
+
+    /// Records that come in a second, over the window; none before it was looked twice.
+    pub(super) fn arrival_per_second(&self) -> Option<f64> {
+        let ((since, first), (until, last)) = (self.ends.front()?, self.ends.back()?);
+        let seconds = until.duration_since(*since).as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate of half a minute")]
+        (seconds > 0.0).then(|| (last - first) as f64 / seconds)
+    }
+}
+
+/// Keeps what is known of backlogs fresh, on a thread of its own: a broker that does not answer must
+/// not stop the polling. Ends with this handle.
+pub(super) struct Watch {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Begins to ask.
+    pub(super) fn start(ends: LogEnds, assigned: Arc<Assigned>) -> std::io::Result<Self> {
+        let (stop, stopped) = channel::<()>();
+        let run = move || {
+            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                look(&ends, &assigned);
+            }
+        };
+        let thread = std::thread::Builder::new().name("backlog".into()).spawn(run)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Asks no more; does not wait for the end.
+    pub(super) fn stop(&mut self) {
+        self.stop.take();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that asks for the ends of logs panicked");
+        }
+    }
+}
+
+fn look(ends: &LogEnds, assigned: &Assigned) {
+    let ids = assigned.ids();
+    if ids.is_empty() {
+        return;
+    }
+    match ends.ask(&ids, PATIENCE) {
+        Ok(found) => assigned.note_ends(&found, Instant::now()),
+        Err(error) => tracing::debug!(%error, "cannot ask for the ends of logs; asked again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backlog(looks: &[(u64, i64)]) -> Backlog {
+        let (begin, mut backlog) = (Instant::now(), Backlog::default());
+        for (second, end) in looks {
+            backlog.note(begin + Duration::from_secs(*second), *end);
+        }
+        backlog
+    }
+
+    #[test]
+    fn arrivals_are_averaged_over_the_window() {
+        assert_eq!(backlog(&[]).arrival_per_second(), None);
+        assert_eq!(backlog(&[(0, 7)]).arrival_per_second(), None);
+        assert_eq!(backlog(&[(0, 7), (5, 57)]).arrival_per_second(), Some(10.0));
+        // What was more than half a minute ago weighs nothing any more.
+        let looks: Vec<(u64, i64)> = (0..20)
+            .map(|at| (at * 5, if at < 4 { 1_000 * i64::try_from(at).unwrap() } else { 3_000 }))
+            .collect();
+        assert_eq!(backlog(&looks).arrival_per_second(), Some(0.0));
+        // Looks that failed leave the last one before the window.
+        assert_eq!(backlog(&[(0, 0), (100, 1_000)]).arrival_per_second(), Some(10.0));
+    }
+
+    #[test]
+    fn a_log_that_ends_earlier_is_another() {
+        let backlog = backlog(&[(0, 500), (5, 600), (10, 3)]);
+        assert_eq!((backlog.end(), backlog.arrival_per_second()), (Some(3), None));
+    }
+}
