@@ -7,6 +7,7 @@
     reason = "a test may panic, and tells one thing after the other"
 )]
 
+mod away;
 mod check;
 mod fixture;
 mod world;
@@ -16,6 +17,7 @@ mod delivery;
 mod demo;
 mod documents;
 mod hostile;
+mod neighbours;
 mod offsets;
 mod sandbox;
 mod torture;

@@ -62,6 +62,7 @@ impl World {
   session_timeout_ms: 6000
 aep:
   organisation: {ORGANISATION}
+quota: {{messages_per_second: 1000000, requests_per_second: 1000000}}
 plugins:
   {plugin}:
     component: {component}

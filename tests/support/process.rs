@@ -64,7 +64,12 @@ impl Setup {
 
     /// Starts `xylem run -c xylem.yaml`.
     pub fn start(self) -> Xylem {
-        let mut command = Command::new(binary("xylem"));
+        self.start_program(&binary("xylem"))
+    }
+
+    /// [`Setup::start`] with another build of `xylem`.
+    pub fn start_program(self, program: &Path) -> Xylem {
+        let mut command = Command::new(program);
         command.args(["run", "-c", "xylem.yaml"]).current_dir(self.folder.path());
         // Native code is kept between runs, and not in the user's own cache.
         command.arg("--cache").arg(target().join("tmp/native"));
@@ -224,7 +229,7 @@ pub fn binary(name: &str) -> PathBuf {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // The whole workspace is selected so that features are those of `cargo test --workspace`.
         cargo.current_dir(repository()).args(["build", "--release", "--quiet", "--workspace"]);
-        cargo.args(["--bin", "xylem", "--bin", "aep-emulator"]);
+        cargo.args(["--bin", "xylem", "--bin", "aep-emulator", "--bin", "xylem-bench"]);
         for (variable, _) in std::env::vars_os() {
             let text = variable.to_string_lossy();
             // What cargo set for this test would make build scripts that watch it run again.

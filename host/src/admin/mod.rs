@@ -30,8 +30,9 @@ mod status;
 
 pub use ready::{Part, Ready};
 pub use status::{
-    DeadLetterStatus, DestinationState, DestinationStatus, FaultStatus, InFlightStatus,
-    PartitionStatus, PipelineStatus, PluginStatus, Status, TokenStatus,
+    BacklogStatus, DeadLetterStatus, DestinationState, DestinationStatus, FaultStatus,
+    InFlightStatus, PartitionStatus, PipelineStatus, PluginStatus, QuotaStatus, Status,
+    TokenStatus,
 };
 
 use listener::{Bounded, Peer};

@@ -32,6 +32,10 @@ pub struct Status {
     pub token: Option<TokenStatus>,
     /// What is not settled.
     pub in_flight: InFlightStatus,
+    /// What is still to come, and how long it takes.
+    pub backlog: BacklogStatus,
+    /// The share of the organisation's quota.
+    pub quota: QuotaStatus,
     /// The dead letters.
     pub dead_letters: DeadLetterStatus,
     /// Faults of records since the start, by pipeline and code.
@@ -94,7 +98,7 @@ pub struct PartitionStatus {
     pub pipeline: String,
     /// The offset up to which everything is settled; none before the first settlement here.
     pub position: Option<i64>,
-    /// Offsets from the settled prefix to the end of the log, where both are known; asked for every five
+    /// Offsets from the settled prefix to the end of the log, where both are known; asked for every two
     /// seconds, of paused partitions, too.
     pub lag: Option<i64>,
     /// Records that come in a second, averaged over half a minute.
@@ -148,6 +152,31 @@ pub struct DestinationStatus {
     pub last_fault_seconds_ago: Option<f64>,
     /// AEP's id of an event accepted lately; Adobe's support asks for it.
     pub last_xaction_id: Option<String>,
+}
+
+/// What is still to come to this process.
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
+pub struct BacklogStatus {
+    /// Records that are not settled, up to the logs' ends, of all assigned partitions that are not
+    /// halted.
+    pub records: u64,
+    /// Records a second that come in.
+    pub arriving_per_second: f64,
+    /// How long the backlog takes to drain, in seconds, counted from when AEP takes requests; none
+    /// where as much comes in as the quota or this process lets out.
+    pub drain_seconds: Option<f64>,
+}
+
+/// The share of the organisation's quota.
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
+pub struct QuotaStatus {
+    /// From 0 to 1: what the configuration says, or the part of the topics' partitions that is
+    /// assigned to this process; less for a while after AEP answered 429.
+    pub share: f64,
+    /// Messages that this process may send in a second.
+    pub messages_per_second: f64,
+    /// Requests that wait for their turn.
+    pub requests_waiting: usize,
 }
 
 /// The token of `aep.auth`.

@@ -15,13 +15,14 @@
 //! | delivery | up to `max_in_flight` tasks per destination | a request | events wait in the outbox |
 //! | dead letters | librdkafka's threads, 1 task for retries | rejected records | records stay in flight |
 
+mod drain;
 mod memory;
 mod status;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -33,14 +34,14 @@ use crate::batch::Outbox;
 use crate::config::{Config, Loaded, Problem};
 use crate::consume::{Assigned, Poller, Topic};
 use crate::dead_letter::DeadLetters;
-use crate::deliver::Destination;
+use crate::deliver::{Destination, Quota};
 use crate::generation::Generation;
 use crate::http::{Client, Token};
 use crate::id::Ids;
 use crate::kafka::{Consumer, KafkaError, Producer};
 use crate::plugin::{CallLimits, Hooks, Level, Line, Loader, Phase, Sink, WORKER_STACK_BYTES};
 use crate::settle::{Budget, Settlement};
-use crate::telemetry::{Faults, Metrics, PluginDigest, PluginLevel, SettlementLabels};
+use crate::telemetry::{Faults, Metrics, PluginDigest, PluginLevel};
 use crate::transform::{Ready, Shared, Workers};
 
 /// How often the cluster is asked for its id while no broker answers.
@@ -60,6 +61,7 @@ pub struct App {
     /// Released in parts; `/readyz` shows it.
     ready: Latch,
     admin: Admin,
+    source: Arc<status::Source>,
     metrics: Metrics,
     stop: Arc<AtomicBool>,
     poller: Option<Polling>,
@@ -114,27 +116,31 @@ impl App {
         start_plugins(loaded, &generation, &sink)?;
         let generation = Arc::new(generation);
         latch.release(Part::Generation);
-        let (token, outboxes) = outboxes(&config)?;
+        let quota = Arc::new(Quota::new(&config.quota));
+        let (token, outboxes) = outboxes(&config, &quota)?;
         let budget = Arc::new(Budget::new(config.limits.in_flight_bytes));
         let ready = Arc::new(Ready::default());
         let sent = outboxes.values().cloned().collect();
         let assigned = Assigned::new(&budget, &ready, sent, metrics.clone());
         let dead_letters = DeadLetters::new(Producer::new(&config.kafka)?, faults.clone());
         let consumer = Consumer::new(&config.kafka, budget.limit(), Arc::clone(&assigned) as _)?;
-        let source = status::Source {
+        let source = Arc::new(status::Source {
             started: Instant::now(),
             generation: Arc::clone(&generation),
             assigned: Arc::clone(&assigned),
             ready: Arc::clone(&ready),
             budget: Arc::clone(&budget),
             outboxes: outboxes.clone(),
+            quota,
+            drain: Mutex::default(),
             dead_letters: Arc::clone(&dead_letters),
             token: token.clone(),
             faults,
             metrics: metrics.clone(),
             warnings: warnings(loaded, &generation),
-        };
-        let admin = Admin::start(&config, metrics.clone(), latch.clone(), Arc::new(source))?;
+        });
+        let admin =
+            Admin::start(&config, metrics.clone(), latch.clone(), Arc::clone(&source) as _)?;
         let shared = Arc::new(Shared {
             ready,
             generation: RwLock::new(Arc::clone(&generation)),
@@ -157,6 +163,7 @@ impl App {
             token,
             ready: latch,
             admin,
+            source,
             metrics,
             stop: Arc::default(),
             poller: None,
@@ -187,15 +194,12 @@ impl App {
 
     /// How many records of a pipeline were settled in one way.
     pub fn settled_as(&self, pipeline: &Arc<str>, how: Settlement) -> u64 {
-        let labels = SettlementLabels { pipeline: Arc::clone(pipeline), settlement: how.as_str() };
-        self.metrics.records_settled.get_or_create(&labels).get()
+        self.metrics.settled_as(pipeline, how)
     }
 
     /// How many records were settled.
     pub fn settled(&self) -> u64 {
-        let ways = [Settlement::Delivered, Settlement::Filtered, Settlement::DeadLettered];
-        let pipelines = self.generation.pipelines.keys();
-        pipelines.flat_map(|name| ways.map(|how| self.settled_as(name, how))).sum()
+        self.source.settled()
     }
 
     /// Whether the poller still runs; it ends by itself only when the Kafka client cannot go on.
@@ -246,13 +250,15 @@ impl App {
             self.tasks.spawn_on(run, handle);
         }
         let (dead_letters, cancelled) = (Arc::clone(&self.dead_letters), self.cancelled.clone());
-        let retry = async move {
+        let source = Arc::clone(&self.source);
+        let every_second = async move {
             let mut second = tokio::time::interval(Duration::from_secs(1));
             while cancelled.run_until_cancelled(second.tick()).await.is_some() {
                 dead_letters.retry();
+                source.note();
             }
         };
-        self.tasks.spawn_on(retry, handle);
+        self.tasks.spawn_on(every_second, handle);
         let (ready, stopped) = (self.ready.clone(), self.cancelled.clone());
         let Some(token) = self.token.clone() else { return ready.release(Part::Token) };
         let first = async move {
@@ -383,7 +389,10 @@ fn digests(generation: &Generation) -> Vec<PluginDigest> {
 
 type Outboxes = BTreeMap<Arc<str>, Arc<Outbox>>;
 
-fn outboxes(config: &Config) -> Result<(Option<Arc<Token>>, Outboxes), StartError> {
+fn outboxes(
+    config: &Config,
+    quota: &Arc<Quota>,
+) -> Result<(Option<Arc<Token>>, Outboxes), StartError> {
     let aep = |error: &dyn std::error::Error| StartError::Aep(error.to_string());
     let connections = config.destinations.values().map(|d| d.batch.max_in_flight).sum();
     let client = Client::new(&config.aep, connections).map_err(|error| aep(&error))?;
@@ -395,9 +404,9 @@ fn outboxes(config: &Config) -> Result<(Option<Arc<Token>>, Outboxes), StartErro
     };
     let mut outboxes = BTreeMap::new();
     for (name, settings) in &config.destinations {
-        let destination =
-            Destination::new(name, settings, &config.aep, client.clone(), token.clone())
-                .map_err(|error| aep(&error))?;
+        let (client, token, quota) = (client.clone(), token.clone(), Arc::clone(quota));
+        let destination = Destination::new(name, settings, &config.aep, client, token, quota)
+            .map_err(|error| aep(&error))?;
         outboxes.insert(name.as_str().into(), Outbox::new(destination, settings));
     }
     Ok((token, outboxes))

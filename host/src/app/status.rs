@@ -1,17 +1,19 @@
 //! What the process tells of itself: `/status` and the metrics that are read, not counted.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::drain::{Drain, Sample};
 use crate::admin::{
-    DeadLetterStatus, DestinationState, DestinationStatus, FaultStatus, InFlightStatus,
-    PartitionStatus, PipelineStatus, PluginStatus, Status, StatusSource, TokenStatus,
+    BacklogStatus, DeadLetterStatus, DestinationState, DestinationStatus, FaultStatus,
+    InFlightStatus, PartitionStatus, PipelineStatus, PluginStatus, QuotaStatus, Status,
+    StatusSource, TokenStatus,
 };
 use crate::batch::Outbox;
 use crate::consume::{Assigned, PartitionState};
 use crate::dead_letter::DeadLetters;
-use crate::deliver;
+use crate::deliver::{self, Quota};
 use crate::fault::Code;
 use crate::generation::{Generation, Pipeline};
 use crate::http::{Token, TokenStatus as Held};
@@ -30,6 +32,8 @@ pub(super) struct Source {
     pub(super) ready: Arc<Ready>,
     pub(super) budget: Arc<Budget>,
     pub(super) outboxes: BTreeMap<Arc<str>, Arc<Outbox>>,
+    pub(super) quota: Arc<Quota>,
+    pub(super) drain: Mutex<Drain>,
     pub(super) dead_letters: Arc<DeadLetters>,
     pub(super) token: Option<Arc<Token>>,
     pub(super) faults: Faults,
@@ -52,6 +56,8 @@ impl StatusSource for Source {
                 bytes: self.budget.used(),
                 budget_bytes: self.budget.limit(),
             },
+            backlog: self.backlog(&states),
+            quota: quota_status(&self.quota),
             partitions: states.into_iter().map(partition).collect(),
             dead_letters: DeadLetterStatus {
                 waiting: self.dead_letters.waiting(),
@@ -76,6 +82,9 @@ impl StatusSource for Source {
             let labels = DestinationLabels { destination: Arc::clone(name) };
             metrics.events_queued.get_or_create(&labels).set(number(outbox.waiting()));
         }
+        metrics.quota_messages_per_second.set(self.quota.status().messages_per_second);
+        let drain = self.backlog(&states).drain_seconds;
+        metrics.backlog_drain_seconds.set(drain.unwrap_or(f64::INFINITY));
         let readings: Vec<PartitionReading> = states.into_iter().map(reading).collect();
         metrics.set_partitions(&readings);
         let destinations = self.outboxes.values();
@@ -87,6 +96,41 @@ impl StatusSource for Source {
 }
 
 impl Source {
+    /// Notes how things stand, about once a second: the share of the quota follows the assignment,
+    /// and how fast a backlog drains shows over time.
+    pub(super) fn note(&self) {
+        let states = self.assigned.states();
+        self.quota.set_partitions(states.len(), self.assigned.all_partitions());
+        let (backlog, arriving) = total(&states);
+        let destinations = || self.outboxes.values().map(|outbox| outbox.destination());
+        let sample = Sample {
+            at: Instant::now(),
+            settled: self.settled(),
+            accepted: destinations().map(|each| each.metrics().accepted.get()).sum(),
+            backlog,
+            arriving,
+            quota: self.quota.status().messages_per_second,
+            open: destinations().all(|each| each.status().state == deliver::DestinationState::Open),
+        };
+        self.drain().note(sample);
+    }
+
+    /// How many records were settled.
+    pub(super) fn settled(&self) -> u64 {
+        let pipelines = self.generation.pipelines.keys();
+        pipelines.map(|name| self.metrics.settled(name)).sum()
+    }
+
+    fn backlog(&self, states: &[PartitionState]) -> BacklogStatus {
+        let (records, arriving_per_second) = total(states);
+        let drain_seconds = self.drain().estimate().map(|drain| drain.as_secs_f64());
+        BacklogStatus { records, arriving_per_second, drain_seconds }
+    }
+
+    fn drain(&self) -> MutexGuard<'_, Drain> {
+        self.drain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn pipelines(&self) -> Vec<PipelineStatus> {
         let pipelines = self.generation.pipelines.values();
         pipelines.map(|each| pipeline(each, &self.metrics)).collect()
@@ -110,6 +154,22 @@ impl Source {
             advice: code.advice().to_owned(),
         })
         .collect()
+    }
+}
+
+/// Records that wait, and that come in a second, of all partitions that are not halted.
+fn total(states: &[PartitionState]) -> (u64, f64) {
+    let going = || states.iter().filter(|state| state.halted.is_none());
+    let waiting = going().filter_map(|state| u64::try_from(state.lag?).ok()).sum();
+    (waiting, going().filter_map(|state| state.arrival_per_second).sum())
+}
+
+fn quota_status(quota: &Quota) -> QuotaStatus {
+    let status = quota.status();
+    QuotaStatus {
+        share: status.share,
+        messages_per_second: status.messages_per_second,
+        requests_waiting: status.waiting,
     }
 }
 

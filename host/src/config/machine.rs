@@ -1,9 +1,33 @@
-//! The sections `limits`, `admin` and `shutdown`.
+//! The sections `quota`, `limits`, `admin` and `shutdown`.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::reference::Secret;
+
+/// What AEP takes from the organisation, and how much of that is this process's.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quota {
+    /// Messages a second, of the whole organisation.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub messages_per_second: u32,
+    /// Requests a second, of the whole organisation.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub requests_per_second: u32,
+    /// The part of it that this process uses, above 0 and up to 1. Absent means as large a part as
+    /// it has of all partitions of its topics, so that the processes of a group use all of it
+    /// together. After a 429 it is less for a while.
+    #[schemars(range(min = 0.000_001, max = 1.0))]
+    pub share: Option<f64>,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        // Adobe's guardrails for streaming ingestion.
+        Self { messages_per_second: 10_000, requests_per_second: 1_000, share: None }
+    }
+}
 
 /// What the process may use of the machine.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]

@@ -46,7 +46,7 @@ pub use kafka::{GroupProtocol, Kafka, OutOfRange, Sasl, SaslMechanism, Start, Tl
 #[cfg(test)]
 pub(crate) use kind::choices;
 pub use load::{Environment, Loaded, load, load_text, load_with};
-pub use machine::{Admin, Limits, Shutdown};
+pub use machine::{Admin, Limits, Quota, Shutdown};
 pub use path::KeyPath;
 pub use pipeline::{DeadLetter, Form, KeyForm, Pipeline, Plugin, Split, Step, Storm, Tombstones};
 pub(crate) use problem::count;
@@ -72,6 +72,9 @@ pub struct Config {
     pub destinations: BTreeMap<String, Destination>,
     /// Topics -> chain -> validation -> destinations, under one name.
     pub pipelines: BTreeMap<String, Pipeline>,
+    /// What AEP takes from the organisation, and how much of that is this process's.
+    #[serde(default)]
+    pub quota: Quota,
     /// What the process may use of the machine.
     #[serde(default)]
     pub limits: Limits,

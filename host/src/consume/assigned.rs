@@ -18,10 +18,6 @@ use crate::settle::{Budget, Partition, Settled, Settlement, Settlements};
 use crate::telemetry::Metrics;
 use crate::transform::{Lane, Ready};
 
-/// How long a partition may hold more than its share before it is paused, and how long polling may
-/// rest while the budget is spent.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
-
 /// How long a revoked partition may take to settle what was begun.
 const REVOKE_DRAIN: Duration = Duration::from_secs(10);
 
@@ -45,6 +41,8 @@ pub struct Assigned {
     metrics: Metrics,
     /// Topics that do not exist or may not be read, as far as is known.
     missing: Mutex<BTreeSet<String>>,
+    /// How many partitions each topic has, as far as is known.
+    counts: Mutex<BTreeMap<String, usize>>,
 }
 
 /// What a topic's records need to know.
@@ -79,6 +77,7 @@ impl Assigned {
             count: Arc::default(),
             metrics,
             missing: Mutex::default(),
+            counts: Mutex::default(),
         })
     }
 
@@ -121,6 +120,22 @@ impl Assigned {
         states
     }
 
+    /// How many partitions all topics have together, as far as is known.
+    pub fn all_partitions(&self) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// The topics of all pipelines; none before they are told.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &String> {
+        self.topics.get().into_iter().flat_map(BTreeMap::keys)
+    }
+
+    /// Notes how many partitions a topic has.
+    pub(super) fn note_partitions(&self, topic: &str, count: usize) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.insert(topic.to_owned(), count);
+    }
+
     /// Notes where logs end now.
     pub(super) fn note_ends(&self, ends: &BTreeMap<PartitionId, i64>, now: Instant) {
         let mut partitions = self.held();
@@ -131,9 +146,9 @@ impl Assigned {
         }
     }
 
-    /// Whether the budget of bytes in flight is spent.
-    pub(super) fn is_spent(&self) -> bool {
-        self.budget.is_spent()
+    /// The budget of bytes in flight.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Moves settlements that wait into `into`, waiting up to `patience` where none does.
@@ -197,15 +212,17 @@ impl Assigned {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a fetched record in; false where its partition is not ours or is halted.
-    pub(super) fn accept(&self, id: &PartitionId, record: Record) -> bool {
+    /// Takes a fetched record in, unless its partition is not ours or is halted. True where the
+    /// partition is to be paused at once, because shares are held to and this is over its own.
+    pub(super) fn accept(&self, id: &PartitionId, record: Record, crowded: bool) -> bool {
         let mut partitions = self.held();
+        let share = self.budget.share(partitions.len());
         let Some(held) = partitions.get_mut(id).filter(|held| held.halted.is_none()) else {
             return false;
         };
         match held.tracker.track(record.offset, record.timestamp_ms) {
             Ok(true) => {}
-            Ok(false) => return true,
+            Ok(false) => return false,
             Err(backwards) => {
                 // Invariant 9: ids would be used twice.
                 let reason = format!(
@@ -218,10 +235,14 @@ impl Assigned {
         held.lane.partition.charge(record.weight());
         held.counters.records.inc();
         held.counters.bytes.inc_by(record.bytes() as u64);
+        // Invariant 4: asked of every record, since a fetch holds thousands of one partition. What
+        // this one takes more than its share is missing when another wants its own.
+        let pause = crowded && !held.paused && held.is_over(share);
+        held.paused |= pause;
         let lane = Arc::clone(&held.lane);
         drop(partitions);
         self.ready.push(&lane, record);
-        true
+        pause
     }
 
     /// Carries settlements into the trackers. Those of an older term are ignored: the partition
@@ -257,30 +278,22 @@ impl Assigned {
         moved
     }
 
-    /// Which partitions to pause and which to resume, by their shares of the budget.
-    pub(super) fn shares(&self, now: Instant) -> (Vec<PartitionId>, Vec<PartitionId>) {
+    /// Which partitions to pause and which to resume; by their shares of the budget where it is
+    /// crowded.
+    pub(super) fn shares(&self, crowded: bool) -> (Vec<PartitionId>, Vec<PartitionId>) {
         let mut partitions = self.held();
         let share = self.budget.share(partitions.len());
-        let spent = self.budget.is_spent();
+        // Where there is room, only open records are counted.
+        let most = if crowded { share } else { usize::MAX };
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (id, held) in partitions.iter_mut() {
             self.ready.look_again(&held.lane, share);
-            if held.is_over(share) {
-                let since = *held.over_since.get_or_insert(now);
-                if !held.paused && (spent || now - since >= PATIENCE) {
-                    held.paused = true;
-                    pause.push(id.clone());
-                }
-            } else {
-                held.over_since = None;
-                if held.paused && held.halted.is_none() && held.is_under(share) {
-                    held.paused = false;
-                    resume.push(id.clone());
-                }
-            }
-            if held.halted.is_some() && !held.paused {
+            if !held.paused && (held.halted.is_some() || held.is_over(most)) {
                 held.paused = true;
                 pause.push(id.clone());
+            } else if held.paused && held.halted.is_none() && held.is_under(most) {
+                held.paused = false;
+                resume.push(id.clone());
             }
         }
         (pause, resume)

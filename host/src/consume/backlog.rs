@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 use super::assigned::Assigned;
 use crate::kafka::LogEnds;
 
-/// How often the brokers are asked where logs end.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// How often the brokers are asked where logs end: one request a broker, and what is said of the
+/// backlog is no older.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Every so many rounds they are asked how many partitions there are, too.
+const COUNTED_EVERY: usize = 10;
 
 /// How long they may take. A stop waits for it where no broker answers.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -65,8 +69,14 @@ impl Watch {
     pub(super) fn start(ends: LogEnds, assigned: Arc<Assigned>) -> std::io::Result<Self> {
         let (stop, stopped) = channel::<()>();
         let run = move || {
-            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            for round in 0.. {
+                if round % COUNTED_EVERY == 0 {
+                    count(&ends, &assigned);
+                }
                 look(&ends, &assigned);
+                if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
             }
         };
         let thread = std::thread::Builder::new().name("backlog".into()).spawn(run)?;
@@ -86,6 +96,16 @@ impl Drop for Watch {
             && thread.join().is_err()
         {
             tracing::error!("the thread that asks for the ends of logs panicked");
+        }
+    }
+}
+
+/// How many partitions the topics have: the share of the quota is a part of all of them.
+fn count(ends: &LogEnds, assigned: &Assigned) {
+    for topic in assigned.topics() {
+        match ends.partitions(topic, PATIENCE) {
+            Ok(count) => assigned.note_partitions(topic, count),
+            Err(error) => tracing::debug!(%error, topic, "cannot ask for partitions; asked again"),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! One assigned partition: what is in flight, and what is counted of it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 
@@ -24,7 +23,6 @@ pub(super) struct Held {
     /// Where it began, as far as the brokers said.
     pub began: Option<i64>,
     pub stored: Option<i64>,
-    pub over_since: Option<Instant>,
     pub paused: bool,
     /// Why nothing more is taken until an operator acts.
     pub halted: Option<Arc<str>>,
@@ -40,7 +38,6 @@ impl Held {
             backlog: Backlog::default(),
             began: None,
             stored: None,
-            over_since: None,
             paused: false,
             halted: None,
         }

@@ -1,8 +1,8 @@
 //! Consuming: one thread that polls, hands records to the workers, and moves offsets.
 //!
-//! The thread never waits on a worker. A partition that holds more than its share of the budget is
-//! paused after a second (a pause throws away what was fetched ahead); when the budget is spent
-//! nothing is polled until something settles. Offsets move over the settled prefix only.
+//! The thread never waits on a worker. When half of the budget is in use it rests, until something
+//! settles. Where that makes no room, something is stuck: then every partition is held to its share
+//! of the other half, and paused where it has more. Offsets move over the settled prefix only.
 
 mod assigned;
 mod backlog;

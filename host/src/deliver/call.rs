@@ -50,7 +50,7 @@ impl<'a> Call<'a> {
         if let Some(not_before) = piece.not_before {
             tokio::time::sleep_until(not_before).await;
         }
-        let (permit, slot) = self.destination.enter(false).await;
+        let (permit, slot) = self.destination.enter(piece.events.len(), false).await;
         if permit.probe() == Some(Code::HeaderRefused) && self.destination.has_witness() {
             // One event that AEP took before says more than any that it may refuse for itself.
             drop((permit, slot));

@@ -3,10 +3,8 @@
 //! A [`Destination`] encodes events, and [`Destination::deliver`] sends them until AEP has said of
 //! each that it took it or refuses it. What happens in between stands in one table
 //! (`classify`, written out in `docs/faults.md`): faults of network, token, quota and
-//! configuration are waited out at the destination's gate, for as long as it takes.
-//!
-//! The share of the organisation's quota (design 5.16) belongs into `Destination::enter`, where
-//! every request passes.
+//! configuration are waited out at the destination's gate, for as long as it takes. What passes
+//! the gate waits for its turn in the process's share of the organisation's [`Quota`].
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +25,7 @@ mod envelope;
 mod gate;
 mod inlet;
 mod metrics;
+mod quota;
 mod response;
 mod setup;
 mod status;
@@ -44,6 +43,7 @@ use envelope::Envelope;
 use gate::{Gate, GateStatus, Permit, Timing};
 pub use inlet::InletError;
 pub use metrics::{BOUNDS_MS, Counter, DeliverMetrics, Histogram};
+pub use quota::{Quota, QuotaStatus};
 pub use setup::DestinationError;
 use setup::request_headers;
 pub use status::{DestinationState, DestinationStatus};
@@ -81,6 +81,7 @@ pub struct Destination {
     /// A new token was fetched for a refusal, and nothing was accepted since.
     reauthorised: AtomicBool,
     gate: Gate,
+    quota: Arc<Quota>,
     slots: Semaphore,
     max_in_flight: u32,
     /// The largest request that is not refused for its size, as far as we know.
@@ -103,13 +104,14 @@ struct Seen {
 
 impl Destination {
     /// A destination. `token` is that of `aep.auth`; it is sent unless the destination says
-    /// `authenticate: false`.
+    /// `authenticate: false`. `quota` is shared by all destinations of the process.
     pub fn new(
         name: &str,
         destination: &config::Destination,
         aep: &config::Aep,
         client: Client,
         token: Option<Arc<Token>>,
+        quota: Arc<Quota>,
     ) -> Result<Self, DestinationError> {
         let endpoint = inlet::batch_endpoint(destination.inlet.as_str())
             .map_err(|source| DestinationError::Inlet { name: name.to_owned(), source })?;
@@ -132,6 +134,7 @@ impl Destination {
             token,
             reauthorised: AtomicBool::new(false),
             gate: Gate::new(name, Timing::default()),
+            quota,
             slots: Semaphore::new(max_in_flight as usize),
             max_in_flight,
             max_bytes: destination.batch.max_bytes,
@@ -196,14 +199,17 @@ impl Destination {
         &self.metrics
     }
 
-    /// Waits until a request may be sent, `alone` or beside others: the gate, then a slot.
-    async fn enter(&self, alone: bool) -> (Permit<'_>, Option<SemaphorePermit<'_>>) {
+    /// Waits until a request of so many events may be sent, `alone` or beside others: the gate, its
+    /// turn in the quota, a slot.
+    async fn enter(&self, events: usize, alone: bool) -> (Permit<'_>, Option<SemaphorePermit<'_>>) {
         let begun = Instant::now();
         if self.gate.status() != GateStatus::Open {
             self.metrics.waits.add(1);
         }
         loop {
             let permit = self.gate.enter().await;
+            let events = if permit.one_event() { 1 } else { events };
+            self.quota.turn(&self.name, events).await;
             let slots = if alone { self.max_in_flight } else { 1 };
             // The semaphore is never closed, so there always is a slot in the end.
             let slot = self.slots.acquire_many(slots).await.ok();
@@ -212,6 +218,7 @@ impl Destination {
                 self.metrics.waited_ms.add(usize::try_from(waited).unwrap_or(usize::MAX));
                 return (permit, slot);
             }
+            self.quota.give_back(events);
         }
     }
 
@@ -272,6 +279,10 @@ impl Destination {
             Action::Read | Action::Split | Action::Isolate => return permit.passed(),
         };
         self.note_fault(code);
+        // A probe that is throttled, too, tells nothing new.
+        if code == Code::Throttled && permit.probe().is_none() {
+            self.quota.lower();
+        }
         permit.failed(gate::Setback { code, floor: reply.floor, one_event });
     }
 

@@ -26,7 +26,7 @@ impl Destination {
         if !self.has_witness() {
             return Witness::Missing;
         }
-        let (permit, slot) = self.enter(true).await;
+        let (permit, slot) = self.enter(1, true).await;
         let Some(bytes) = self.witness() else { return Witness::Missing };
         self.metrics.witnesses.add(1);
         let message = Message { bytes };

@@ -1,4 +1,4 @@
-//! Where logs end, asked beside the polling thread.
+//! Where logs end, and how many there are, asked beside the polling thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,5 +38,11 @@ impl LogEnds {
             element.offset().to_raw().filter(|raw| *raw >= 0)
         };
         Ok(partitions.iter().filter_map(|id| Some((id.clone(), end(id)?))).collect())
+    }
+
+    /// How many partitions a topic has.
+    pub fn partitions(&self, topic: &str, patience: Duration) -> Result<usize, KafkaError> {
+        let metadata = self.0.fetch_metadata(Some(topic), patience).map_err(KafkaError::Request)?;
+        Ok(metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
     }
 }

@@ -25,15 +25,20 @@ impl Budget {
         self.limit
     }
 
-    /// Whether nothing more should be fetched.
-    pub fn is_spent(&self) -> bool {
-        self.used() >= self.limit
+    /// Whether half of it is in use: the other half is for the partitions' shares.
+    pub fn is_tight(&self) -> bool {
+        self.used() >= self.limit / 2
     }
 
-    /// What one partition may hold for itself: an eighth, or less where many are assigned, so that
-    /// all shares together fit and no partition that is stuck can starve another.
+    /// Whether there is so much room that nobody's share matters.
+    pub fn is_easy(&self) -> bool {
+        self.used() < self.limit / 4
+    }
+
+    /// What one partition may hold in any case, however many others are stuck: the half that is left
+    /// when the budget is tight, divided.
     pub fn share(&self, partitions: usize) -> usize {
-        self.limit / partitions.max(8)
+        self.limit / 2 / partitions.max(8)
     }
 
     pub(super) fn charge(&self, bytes: usize) {
@@ -50,11 +55,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn invariant_4_all_shares_together_fit_the_budget() {
+    fn invariant_4_all_shares_together_fit_what_is_left_when_it_is_tight() {
         let budget = Budget::new(64 << 20);
+        budget.charge(32 << 20);
+        assert!(budget.is_tight());
         for partitions in [1, 7, 8, 9, 1000] {
-            assert!(budget.share(partitions) * partitions <= budget.limit());
+            assert!(budget.used() + budget.share(partitions) * partitions <= budget.limit());
         }
-        assert_eq!(budget.share(1), 8 << 20);
+        assert_eq!(budget.share(1), 4 << 20);
     }
 }

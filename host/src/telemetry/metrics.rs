@@ -25,9 +25,13 @@ use super::labels::{
 use super::process::Process;
 #[cfg(test)]
 use super::scrape::Described;
+use crate::settle::Settlement;
 
 /// A counter of seconds.
 type Seconds = Counter<f64, AtomicU64>;
+
+/// A number with decimals that goes up and down.
+type Fraction = Gauge<f64, AtomicU64>;
 
 /// What the manual says of a type of metric.
 #[cfg(test)]
@@ -45,6 +49,12 @@ impl Kind for Counter {
 #[cfg(test)]
 impl Kind for Seconds {
     const KIND: &'static str = "counter";
+    const LABELS: &'static [&'static str] = &[];
+}
+
+#[cfg(test)]
+impl Kind for Fraction {
+    const KIND: &'static str = "gauge";
     const LABELS: &'static [&'static str] = &[];
 }
 
@@ -176,12 +186,16 @@ metrics! {
     in_flight_bytes: Gauge, "in_flight" in Bytes,
         "What the records that are not settled weigh.";
     in_flight_budget_bytes: Gauge, "in_flight_budget" in Bytes,
-        "The budget of bytes in flight (`limits.in_flight_bytes`); when it is spent, fetching rests.";
+        "The budget of bytes in flight (`limits.in_flight_bytes`); when half of it is in use, fetching rests, or partitions are held to their shares of the other half.";
+    quota_messages_per_second: Fraction, "quota_messages_per_second",
+        "Messages that this process may send in a second: its share of the organisation's quota.";
+    backlog_drain_seconds: Fraction, "backlog_drain" in Seconds,
+        "How long the backlog takes to drain, counted from when AEP takes requests; infinite where as much comes in as goes out.";
     partitions_ready: Gauge, "partitions_ready",
         "Partitions with records that wait for a worker.";
 
     partition_lag_records: Family<PartitionLabels, Gauge>, "partition_lag_records",
-        "Offsets from the settled prefix to the end of the log, asked for every five seconds, of paused partitions, too.";
+        "Offsets from the settled prefix to the end of the log, asked for every two seconds, of paused partitions, too.";
     partition_position: Family<PartitionLabels, Gauge>, "partition_position",
         "The offset up to which everything is settled.";
     partition_in_flight_records: Family<PartitionLabels, Gauge>, "partition_in_flight_records",
@@ -252,6 +266,18 @@ impl Metrics {
         token: Option<crate::http::TokenStatus>,
     ) {
         self.delivery.set(destinations, token);
+    }
+
+    /// How many records of a pipeline were settled in one way.
+    pub fn settled_as(&self, pipeline: &Arc<str>, how: Settlement) -> u64 {
+        let labels = SettlementLabels { pipeline: Arc::clone(pipeline), settlement: how.as_str() };
+        self.records_settled.get_or_create(&labels).get()
+    }
+
+    /// How many records of a pipeline were settled.
+    pub fn settled(&self, pipeline: &Arc<str>) -> u64 {
+        let ways = [Settlement::Delivered, Settlement::Filtered, Settlement::DeadLettered];
+        ways.map(|how| self.settled_as(pipeline, how)).iter().sum()
     }
 
     /// How many lines of a level a plugin has logged while it mapped records.

@@ -23,6 +23,10 @@ pub(crate) struct Options {
     /// Instead run the seven faults that lose other sinks' records
     #[arg(long, conflicts_with_all = ["idle", "isolation"])]
     faults: bool,
+    /// Instead keep AEP away for a while (`--seconds`) under a steady load, and see whether memory
+    /// stays, the group stays, and the backlog drains as fast as `/status` said
+    #[arg(long, conflicts_with_all = ["idle", "isolation", "faults"])]
+    away: bool,
     /// Passed on to the benchmark: `--workload order|order1k|filter`, `--records`, `--rounds`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -41,6 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         Options { idle: true, .. } => "idle",
         Options { isolation: true, .. } => "isolation",
         Options { faults: true, .. } => "faults",
+        Options { away: true, .. } => "away",
         _ => "run",
     };
     let status = Command::new(&rig)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Report;
 use crate::commands::Exit;
 use crate::config::{Aep, KeyPath, Loaded, Problem, count};
-use crate::deliver::Destination;
+use crate::deliver::{Destination, Quota};
 use crate::fault::{Code, Domain};
 use crate::http::{Client, Token};
 use crate::kafka::{self, ProbeError};
@@ -89,6 +89,7 @@ async fn aep(loaded: &Loaded, report: &mut Report) {
             }
         }
     }
+    let quota = Arc::new(Quota::new(&loaded.config.quota));
     for (name, settings) in &loaded.config.destinations {
         let at = KeyPath::root().key("destinations").key(name).key("inlet");
         let wants_token = token.is_some() && settings.authenticate != Some(false);
@@ -96,7 +97,8 @@ async fn aep(loaded: &Loaded, report: &mut Report) {
             // What the inlet says without the token that it wants says nothing.
             continue;
         }
-        match Destination::new(name, settings, aep, client.clone(), token.clone()) {
+        let (client, token, quota) = (client.clone(), token.clone(), Arc::clone(&quota));
+        match Destination::new(name, settings, aep, client, token, quota) {
             Ok(destination) => match destination.probe().await {
                 Ok(()) => report.reached.push(format!("inlet of {name}")),
                 Err(code) => {

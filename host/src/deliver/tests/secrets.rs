@@ -100,7 +100,7 @@ async fn a_proxy_is_used_with_its_credentials() {
     let aep = aep(&format!("proxy: '{address}'"));
     let config = destination("inlet: http://inlet.invalid/collection/i1");
     let client = Client::new(&aep, 1).unwrap();
-    let mut destination = Destination::new("orders", &config, &aep, client, None).unwrap();
+    let mut destination = Destination::new("orders", &config, &aep, client, None, quota()).unwrap();
     destination.gate = super::super::Gate::new("orders", super::server::TIMING);
     assert_eq!(deliver(&destination, "a").await, ["ok"]);
     assert_eq!(proxy.requests().len(), 2);

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use super::super::envelope::tests::{aep, destination};
 use super::super::gate::{Gate, Timing};
-use super::super::{Destination, Message, Verdict};
+use super::super::{Destination, Message, Quota, Verdict};
+use crate::config;
 use crate::http::{Backoff, Client, Token, TokenTiming};
 use crate::record::Operation;
 
@@ -124,7 +125,9 @@ impl Server {
 /// A destination with short waits at this inlet.
 pub(super) fn destination_at(inlet: &str, yaml: &str, token: Option<Arc<Token>>) -> Destination {
     let config = destination(&format!("inlet: {inlet}\n{yaml}"));
-    let mut destination = Destination::new("orders", &config, &aep(""), client(), token).unwrap();
+    let (aep, client) = (aep(""), client());
+    let mut destination =
+        Destination::new("orders", &config, &aep, client, token, quota()).unwrap();
     destination.gate = Gate::new("orders", TIMING);
     destination
 }
@@ -148,6 +151,14 @@ pub(super) const TIMING: Timing = Timing {
     configuration: Duration::from_millis(30),
 };
 const SHORT: Backoff = Backoff { base: Duration::from_millis(2), cap: Duration::from_millis(20) };
+
+/// A quota that no test reaches.
+pub(super) fn quota() -> Arc<Quota> {
+    let most = 1_000_000_000;
+    let settings =
+        config::Quota { messages_per_second: most, requests_per_second: most, share: None };
+    Arc::new(Quota::new(&settings))
+}
 
 /// A client with the default timeout: on a busy machine an answer takes its time.
 pub(super) fn client() -> Client {

@@ -10,13 +10,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use xylem::id::Ids;
 use xylem_bench_order::{map, workload};
@@ -24,6 +21,7 @@ use xylem_tests::kafka::{Broker, Client};
 use xylem_tests::{eventually_within, guests, repository};
 
 use super::inlet::{Arrival, Inlet};
+use super::steady::Steady;
 
 /// How it is measured.
 #[derive(Debug, clap::Args)]
@@ -58,9 +56,6 @@ const MARK: &str = "O-9";
 const REST: Duration = Duration::from_millis(500);
 
 const PATIENCE: Duration = Duration::from_mins(3);
-
-/// The load comes in portions, so many in a second.
-const PORTIONS: u32 = 100;
 
 /// From and to, in milliseconds since 1970.
 type Window = (i64, i64);
@@ -132,6 +127,7 @@ impl Stand {
         format!(
             "kafka: {{brokers: '{brokers}', group: {group}, start: earliest, cluster_id: {CLUSTER}}}
 aep: {{organisation: {ORGANISATION}}}
+quota: {{messages_per_second: 1000000000, requests_per_second: 1000000000}}
 plugins:
   order: {{component: {order}}}
   hostile: {{component: {hostile}}}
@@ -214,18 +210,18 @@ fn event(number: u64) -> Vec<u8> {
 fn measure(args: &Args, kafka: &Client, guest: &str, rate: f64) -> anyhow::Result<()> {
     let stand = Stand::new(kafka)?;
     let process = stand.start(&args.xylem, guest)?;
-    let load = Load::start(&stand, rate)?;
+    let load = load(&stand, rate)?;
     let letters = letters(&stand)?;
     eventually_within(PATIENCE, || match stand.inlet.count() {
         0 => Err("nothing arrives".to_owned()),
         _ => Ok(()),
     });
     // Once unmeasured: the guest's first instance, buffers, the group's first seconds.
-    bad_record(&load, &letters, BAD);
+    bad_record(&stand, &load, &letters, BAD);
     let (mut bad, mut calm): (Vec<Window>, Vec<Window>) = (Vec::new(), Vec::new());
     for number in 1..=args.windows as u64 {
         std::thread::sleep(REST);
-        let window = bad_record(&load, &letters, BAD + number);
+        let window = bad_record(&stand, &load, &letters, BAD + number);
         bad.push(window);
         std::thread::sleep(REST);
         let begin = now();
@@ -241,9 +237,9 @@ fn measure(args: &Args, kafka: &Client, guest: &str, rate: f64) -> anyhow::Resul
 }
 
 /// Writes a bad record to partition 0 and waits for its dead letter: the window between.
-fn bad_record(load: &Load, letters: &BaseConsumer, number: u64) -> Window {
+fn bad_record(stand: &Stand, load: &Steady, letters: &BaseConsumer, number: u64) -> Window {
     let begin = now();
-    send(&load.producer, &load.struck, 0, &event(number));
+    load.send(&stand.struck, 0, &event(number));
     let end = eventually_within(PATIENCE, || match letters.poll(Duration::from_millis(100)) {
         Some(Ok(letter)) => Ok(letter.timestamp().to_millis().unwrap()),
         Some(Err(error)) => Err(error.to_string()),
@@ -264,61 +260,16 @@ fn letters(stand: &Stand) -> anyhow::Result<BaseConsumer> {
 }
 
 /// A steady stream into all partitions of both topics.
-struct Load {
-    producer: LoadProducer,
-    struck: String,
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-type LoadProducer = Arc<ThreadedProducer<DefaultProducerContext>>;
-
-fn send(producer: &LoadProducer, topic: &str, partition: i32, payload: &[u8]) {
-    let record = BaseRecord::<(), [u8]>::to(topic).payload(payload).partition(partition);
-    producer.send(record).map_err(|(error, _)| error).unwrap();
-}
-
-impl Load {
-    fn start(stand: &Stand, rate: f64) -> anyhow::Result<Self> {
-        let producer: ThreadedProducer<_> = ClientConfig::new()
-            .set("bootstrap.servers", stand.kafka.bootstrap())
-            // As producers of a steady stream do: with 1 ms the broker alone took a whole core.
-            .set("linger.ms", "10")
-            .create()?;
-        let producer = Arc::new(producer);
-        // Made beforehand: the load's own work is not what is measured.
-        let events: Vec<_> = (0..1000).map(event).collect();
-        let orders: Vec<_> = (0..1000).map(order).collect();
-        let topics = [(stand.struck.clone(), events), (stand.other.clone(), orders)];
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, sender) = (Arc::clone(&stop), Arc::clone(&producer));
-        let thread = std::thread::spawn(move || {
-            let begin = Instant::now();
-            let mut sent = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "a count of records, far below 2^52"
-                )]
-                let due = (begin.elapsed().as_secs_f64() * rate) as u64;
-                for number in std::mem::replace(&mut sent, due)..due {
-                    let (topic, payloads) = &topics[(number % 2) as usize];
-                    let payload = &payloads[(number / 2 % 1000) as usize];
-                    let partition = i32::try_from(number / 2 % PARTITIONS as u64).unwrap();
-                    send(&sender, topic, partition, payload);
-                }
-                std::thread::sleep(Duration::from_secs(1) / PORTIONS);
-            }
-            sender.flush(PATIENCE).unwrap();
-        });
-        Ok(Self { producer, struck: stand.struck.clone(), stop, thread })
-    }
-
-    fn stop(self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap();
-    }
+fn load(stand: &Stand, rate: f64) -> anyhow::Result<Steady> {
+    // Made beforehand: the load's own work is not what is measured.
+    let events: Vec<_> = (0..1000).map(event).collect();
+    let orders: Vec<_> = (0..1000).map(order).collect();
+    let topics = [(stand.struck.clone(), events), (stand.other.clone(), orders)];
+    Steady::start(&stand.kafka, rate, move |number, send| {
+        let (topic, payloads) = &topics[(number % 2) as usize];
+        let partition = i32::try_from(number / 2 % PARTITIONS as u64).unwrap();
+        send(topic, partition, &payloads[(number / 2 % 1000) as usize]);
+    })
 }
 
 fn now() -> i64 {

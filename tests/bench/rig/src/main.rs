@@ -18,6 +18,7 @@
     reason = "a benchmark may panic, prints its table, and counts below 2^52"
 )]
 
+mod away;
 mod ceiling;
 mod faults;
 mod floor;
@@ -26,6 +27,7 @@ mod inlet;
 mod isolation;
 mod measure;
 mod rounds;
+mod steady;
 mod torture;
 
 use std::path::PathBuf;
@@ -51,6 +53,8 @@ enum Command {
     Isolation(isolation::Args),
     /// Runs the seven faults that lose other sinks' records.
     Faults(faults::Args),
+    /// Keeps AEP away under load, then watches the backlog drain.
+    Away(away::Args),
     /// Runs `xylem torture` against a cluster of three brokers, which it may kill.
     Torture(torture::Args),
     /// The counting inlet.
@@ -82,6 +86,7 @@ fn main() -> anyhow::Result<()> {
         Command::Idle(args) => idle::run(&args),
         Command::Isolation(args) => isolation::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Away(args) => away::run(&args),
         Command::Faults(args) => faults::run(&args),
         Command::Inlet => inlet::run(),
         Command::Floor { brokers, topic, group, inlet } => {

@@ -17,9 +17,6 @@ pub(crate) struct Used {
 /// Reads a process.
 pub(crate) fn used(pid: u32) -> Used {
     let folder = format!("/proc/{pid}");
-    let status = std::fs::read_to_string(format!("{folder}/status")).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     let mut threads = BTreeMap::new();
     for task in std::fs::read_dir(format!("{folder}/task")).unwrap() {
         let task = task.unwrap().path();
@@ -29,7 +26,19 @@ pub(crate) fn used(pid: u32) -> Used {
         *threads.entry(name.to_owned()).or_default() += cpu(&stat);
     }
     let stat = std::fs::read_to_string(format!("{folder}/stat")).unwrap();
-    Used { cpu: cpu(&stat), peak_bytes: kib * 1024, threads }
+    Used { cpu: cpu(&stat), peak_bytes: memory(pid, "VmHWM:"), threads }
+}
+
+/// Resident memory of a process, in bytes.
+pub(crate) fn resident(pid: u32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+/// A line of a process's status, in bytes.
+fn memory(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let text = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    text.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 /// Fields 14 and 15 of a stat line, in ticks of 10 ms. The name before them may hold blanks.

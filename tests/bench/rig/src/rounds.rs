@@ -126,6 +126,7 @@ fn configuration(folder: &TempDir, [brokers, topic, group, url]: [&str; 4]) -> P
     let text = format!(
         "kafka: {{brokers: '{brokers}', group: {group}, start: earliest}}
 aep: {{organisation: ABCD1234@AdobeOrg, tenant: _acme}}
+quota: {{messages_per_second: 1000000000, requests_per_second: 1000000000}}
 plugins: {{order: {{component: {plugin}}}}}
 destinations:
   orders:
