@@ -1,6 +1,6 @@
 //! Where partitions begin and go on: never skipped, never read under another topic's offsets.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aep_emulator::{Fault, FaultId, Style};
 use rustix::process::Signal;
@@ -172,6 +172,40 @@ fn the_backlog_of_a_paused_partition_is_known() {
         wait_for_partition(&xylem, |partition| partition["lag"] == 0);
         xylem.stop();
         world.assert_committed();
+    });
+}
+
+#[test]
+fn records_that_expire_while_aep_is_away_are_warned_of() {
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let topic = kafka.unique("hour");
+        kafka.create_topic(&topic, 1, &[("retention.ms", "3600000")]);
+        let world = World { topic, ..World::new(kafka, 1, Style::Production) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let before = i64::try_from((now - Duration::from_mins(50)).as_millis()).unwrap();
+        kafka.produce(&world.topic, orders(10).map(|m| Message { timestamp: Some(before), ..m }));
+        let away = outage(&world);
+        let mut xylem = world.orders().start();
+        xylem.wait_ready();
+        let words = format!("`{}`: retention may take records", world.topic);
+        eventually(|| {
+            let warnings = xylem.status()["warnings"].to_string();
+            if warnings.contains(&words) { Ok(()) } else { Err(warnings) }
+        });
+        let labels = format!("pipeline=\"orders\",topic=\"{}\",partition=\"0\"", world.topic);
+        let metric = format!("xylem_partition_expires_seconds{{{labels}}} ");
+        let metrics = xylem.metrics();
+        let left = metrics.lines().find_map(|line| line.strip_prefix(&metric)).unwrap();
+        let left: u64 = left.parse().unwrap();
+        assert!((1..=600).contains(&left), "{left} s left");
+        world.emulator.control().clear(away);
+        eventually(|| {
+            let (status, metrics) = (xylem.status(), xylem.metrics());
+            let over = status["warnings"] == serde_json::json!([]) && !metrics.contains(&metric);
+            if over { Ok(()) } else { Err(status.to_string()) }
+        });
+        xylem.stop();
     });
 }
 

@@ -40,7 +40,8 @@ pub struct Status {
     pub dead_letters: DeadLetterStatus,
     /// Faults of records since the start, by pipeline and code.
     pub faults: Vec<FaultStatus>,
-    /// What the configuration was warned of, and whether the memory may not do.
+    /// What the configuration was warned of, whether the memory may not do, topics that are missing, and
+    /// topics whose retention may take records that are not settled.
     pub warnings: Vec<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::drain::{Drain, Sample};
 use crate::admin::{
@@ -11,7 +11,7 @@ use crate::admin::{
     StatusSource, TokenStatus,
 };
 use crate::batch::Outbox;
-use crate::consume::{Assigned, PartitionState};
+use crate::consume::{Assigned, PartitionState, expiry_warnings};
 use crate::dead_letter::DeadLetters;
 use crate::deliver::{self, Quota};
 use crate::fault::Code;
@@ -58,6 +58,7 @@ impl StatusSource for Source {
             },
             backlog: self.backlog(&states),
             quota: quota_status(&self.quota),
+            warnings: self.warnings(&states),
             partitions: states.into_iter().map(partition).collect(),
             dead_letters: DeadLetterStatus {
                 waiting: self.dead_letters.waiting(),
@@ -65,7 +66,6 @@ impl StatusSource for Source {
                 refusal: self.dead_letters.refusal(),
             },
             faults: self.faults(),
-            warnings: self.warnings.iter().cloned().chain(self.missing_topics()).collect(),
             ..Status::default()
         }
     }
@@ -134,6 +134,11 @@ impl Source {
     fn pipelines(&self) -> Vec<PipelineStatus> {
         let pipelines = self.generation.pipelines.values();
         pipelines.map(|each| pipeline(each, &self.metrics)).collect()
+    }
+
+    fn warnings(&self, states: &[PartitionState]) -> Vec<String> {
+        let expiring = expiry_warnings(states, now_ms(), self.drain().estimate());
+        self.warnings.iter().cloned().chain(self.missing_topics()).chain(expiring).collect()
     }
 
     fn missing_topics(&self) -> impl Iterator<Item = String> {
@@ -215,10 +220,17 @@ fn reading(state: PartitionState) -> PartitionReading {
         },
         lag: state.lag,
         position: state.position,
+        expires_seconds: state.expiry.map(|expiry| (expiry.at_ms - now_ms()).max(0) / 1_000),
         in_flight: state.in_flight,
         paused: state.paused,
         halted: state.halted.is_some(),
     }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn destination(outbox: &Outbox) -> DestinationStatus {

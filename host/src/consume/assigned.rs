@@ -39,6 +39,8 @@ pub struct Assigned {
     terms: AtomicU64,
     count: Arc<AtomicUsize>,
     metrics: Metrics,
+    /// How long topics keep their records, where they told; none means for ever.
+    retentions: Mutex<BTreeMap<Arc<str>, Option<Duration>>>,
     /// Topics that do not exist or may not be read, as far as is known.
     missing: Mutex<BTreeSet<String>>,
     /// How many partitions each topic has, as far as is known.
@@ -76,6 +78,7 @@ impl Assigned {
             terms: AtomicU64::new(1),
             count: Arc::default(),
             metrics,
+            retentions: Mutex::default(),
             missing: Mutex::default(),
             counts: Mutex::default(),
         })
@@ -114,8 +117,10 @@ impl Assigned {
 
     /// The state of every assigned partition.
     pub fn states(&self) -> Vec<PartitionState> {
+        let retentions = self.retentions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let retention = |id: &PartitionId| retentions.get(&id.topic).copied().flatten();
         let mut states: Vec<PartitionState> =
-            self.held().iter().map(|(id, held)| held.state(id)).collect();
+            self.held().iter().map(|(id, held)| held.state(id, retention(id))).collect();
         states.sort_by(|a, b| a.id.cmp(&b.id));
         states
     }
@@ -144,6 +149,11 @@ impl Assigned {
                 held.backlog.note(now, *end);
             }
         }
+    }
+
+    /// Notes how long topics keep their records; what is not told stays as it was.
+    pub(super) fn note_retentions(&self, told: BTreeMap<Arc<str>, Option<Duration>>) {
+        self.retentions.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
     }
 
     /// The budget of bytes in flight.

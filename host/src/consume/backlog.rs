@@ -1,14 +1,14 @@
 //! How far a partition lags behind its log's end, and how fast that moves. Known of paused partitions,
 //! too: that is when it matters.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::assigned::Assigned;
-use crate::kafka::LogEnds;
+use crate::kafka::{LogEnds, Retentions};
 
 /// How often the brokers are asked where logs end: one request a broker, and what is said of the
 /// backlog is no older.
@@ -16,6 +16,9 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Every so many rounds they are asked how many partitions there are, too.
 const COUNTED_EVERY: usize = 10;
+
+/// How often they are asked how long topics keep their records, and where a topic is new.
+const RETENTION_INTERVAL: Duration = Duration::from_mins(5);
 
 /// How long they may take. A stop waits for it where no broker answers.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -66,14 +69,20 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Begins to ask.
-    pub(super) fn start(ends: LogEnds, assigned: Arc<Assigned>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        ends: LogEnds,
+        retentions: Retentions,
+        assigned: &Arc<Assigned>,
+    ) -> std::io::Result<Self> {
         let (stop, stopped) = channel::<()>();
+        let asked = (Instant::now(), BTreeSet::new());
+        let mut looker = Looker { ends, retentions, asked, assigned: Arc::clone(assigned) };
         let run = move || {
             for round in 0.. {
                 if round % COUNTED_EVERY == 0 {
-                    count(&ends, &assigned);
+                    looker.count();
                 }
-                look(&ends, &assigned);
+                looker.look();
                 if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
                     break;
                 }
@@ -100,24 +109,46 @@ impl Drop for Watch {
     }
 }
 
-/// How many partitions the topics have: the share of the quota is a part of all of them.
-fn count(ends: &LogEnds, assigned: &Assigned) {
-    for topic in assigned.topics() {
-        match ends.partitions(topic, PATIENCE) {
-            Ok(count) => assigned.note_partitions(topic, count),
-            Err(error) => tracing::debug!(%error, topic, "cannot ask for partitions; asked again"),
-        }
-    }
+/// What the thread asks, and when it asked for retentions of which topics.
+struct Looker {
+    ends: LogEnds,
+    retentions: Retentions,
+    asked: (Instant, BTreeSet<Arc<str>>),
+    assigned: Arc<Assigned>,
 }
 
-fn look(ends: &LogEnds, assigned: &Assigned) {
-    let ids = assigned.ids();
-    if ids.is_empty() {
-        return;
+impl Looker {
+    /// How many partitions the topics have: the share of the quota is a part of all of them.
+    fn count(&self) {
+        for topic in self.assigned.topics() {
+            match self.ends.partitions(topic, PATIENCE) {
+                Ok(count) => self.assigned.note_partitions(topic, count),
+                Err(error) => {
+                    tracing::debug!(%error, topic, "cannot ask for partitions; asked again");
+                }
+            }
+        }
     }
-    match ends.ask(&ids, PATIENCE) {
-        Ok(found) => assigned.note_ends(&found, Instant::now()),
-        Err(error) => tracing::debug!(%error, "cannot ask for the ends of logs; asked again"),
+
+    fn look(&mut self) {
+        let ids = self.assigned.ids();
+        if ids.is_empty() {
+            return;
+        }
+        match self.ends.ask(&ids, PATIENCE) {
+            Ok(found) => self.assigned.note_ends(&found, Instant::now()),
+            Err(error) => {
+                // Nor would they tell about topics.
+                tracing::debug!(%error, "cannot ask for the ends of logs; asked again");
+                return;
+            }
+        }
+        let topics: BTreeSet<Arc<str>> = ids.into_iter().map(|id| id.topic).collect();
+        let (at, asked) = &self.asked;
+        if at.elapsed() >= RETENTION_INTERVAL || !topics.is_subset(asked) {
+            self.assigned.note_retentions(self.retentions.ask(&topics, PATIENCE));
+            self.asked = (Instant::now(), topics);
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! One assigned partition: what is in flight, and what is counted of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 
 use super::backlog::Backlog;
+use super::retention::Expiry;
 use crate::record::PartitionId;
 use crate::settle::{Settlement, Tracker};
 use crate::telemetry::{Metrics, SettlementLabels, TopicLabels};
@@ -68,10 +70,12 @@ impl Held {
     }
 
     /// For `/status`.
-    pub(super) fn state(&self, id: &PartitionId) -> PartitionState {
+    pub(super) fn state(&self, id: &PartitionId, retention: Option<Duration>) -> PartitionState {
         let settled = self.tracker.position().or(self.began);
         // Settled since the log's end was asked for, it is behind us for a moment.
         let lag = self.backlog.end().zip(settled).map(|(end, settled)| (end - settled).max(0));
+        let waits = lag.is_some_and(|lag| lag > 0);
+        let oldest = self.tracker.oldest_ms().filter(|_| waits);
         PartitionState {
             id: id.clone(),
             pipeline: Arc::clone(&self.lane.pipeline),
@@ -79,6 +83,7 @@ impl Held {
             log_end: self.backlog.end(),
             lag,
             arrival_per_second: self.backlog.arrival_per_second(),
+            expiry: retention.zip(oldest).map(|(retention, oldest)| Expiry::new(retention, oldest)),
             in_flight: self.tracker.in_flight(),
             bytes: self.lane.partition.weight(),
             paused: self.paused,
@@ -141,6 +146,9 @@ pub struct PartitionState {
     pub lag: Option<i64>,
     /// Records that come in a second, averaged over half a minute; none before it was looked twice.
     pub arrival_per_second: Option<f64>,
+    /// When its oldest record that is not settled may expire; none where nothing waits, the topic
+    /// keeps records for ever, or it is not known.
+    pub expiry: Option<Expiry>,
     /// Records in flight.
     pub in_flight: usize,
     /// Bytes in flight.

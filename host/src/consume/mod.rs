@@ -8,6 +8,7 @@ mod assigned;
 mod backlog;
 mod held;
 mod poller;
+mod retention;
 mod storm;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use assigned::{Assigned, Topic};
 pub use held::PartitionState;
 pub use poller::Poller;
+pub use retention::{Expiry, warnings as expiry_warnings};
 
 /// How often shares are looked at and settlements are carried to Kafka.
 const TICK: Duration = Duration::from_millis(20);

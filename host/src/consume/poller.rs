@@ -44,7 +44,7 @@ impl Poller {
         stop: Arc<AtomicBool>,
     ) -> std::io::Result<Self> {
         Ok(Self {
-            watch: Watch::start(consumer.log_ends(), Arc::clone(&assigned))?,
+            watch: Watch::start(consumer.log_ends(), consumer.retentions(), &assigned)?,
             consumer,
             assigned,
             stop,

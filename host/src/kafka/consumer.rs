@@ -6,6 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
@@ -17,6 +18,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::begin::{self, Beginning, Rules};
 use super::ends::LogEnds;
 use super::headers::headers;
+use super::retention::Retentions;
 use super::{KafkaError, settings};
 use crate::config::Kafka;
 use crate::record::{PartitionId, Record};
@@ -68,6 +70,7 @@ pub struct Consumer {
     /// One allocation per topic, not per record.
     topics: BTreeMap<String, Arc<str>>,
     rules: Rules,
+    admin: ClientConfig,
 }
 
 impl Consumer {
@@ -83,7 +86,7 @@ impl Consumer {
             BaseConsumer::from_config_and_context(&settings::consumer(kafka, budget), context)
                 .map_err(KafkaError::settings)?;
         let client = Arc::new(client);
-        Ok(Self { client, topics: BTreeMap::new(), rules })
+        Ok(Self { client, topics: BTreeMap::new(), rules, admin: settings::admin(kafka) })
     }
 
     /// The cluster's own id, which goes into every message id. None while no broker answers.
@@ -162,6 +165,11 @@ impl Consumer {
     /// Asks where logs end; to be dropped before this.
     pub fn log_ends(&self) -> LogEnds {
         LogEnds(Arc::clone(&self.client))
+    }
+
+    /// Asks how long topics keep their records.
+    pub fn retentions(&self) -> Retentions {
+        Retentions::new(self.admin.clone())
     }
 
     /// Commits what is stored and waits for the answer, until the deadline; true where it is done.

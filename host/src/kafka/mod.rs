@@ -12,6 +12,7 @@ mod mock;
 mod peer;
 mod probe;
 mod producer;
+mod retention;
 mod settings;
 
 pub use begin::Beginning;
@@ -21,6 +22,7 @@ pub use mock::MockCluster;
 pub use peer::Peer;
 pub use probe::{Probe, ProbeError, probe};
 pub use producer::{Letter, Producer};
+pub use retention::Retentions;
 
 /// What the client refuses of its settings. Invariant 10: librdkafka's own words hold the value, which
 /// may be a password, and so does the error that it gives.

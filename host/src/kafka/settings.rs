@@ -95,6 +95,14 @@ pub(super) fn producer(kafka: &Kafka) -> ClientConfig {
     further(settings, kafka)
 }
 
+/// The settings of a client that asks how topics are set up.
+pub(super) fn admin(kafka: &Kafka) -> ClientConfig {
+    let mut settings = further(common(kafka), kafka);
+    // What it cannot do it answers; that brokers are away the consumer says, too.
+    settings.set("log_level", "2");
+    settings
+}
+
 fn further(mut settings: ClientConfig, kafka: &Kafka) -> ClientConfig {
     for (name, value) in &kafka.properties {
         settings.set(name, value);

@@ -13,11 +13,14 @@ pub struct Tracker {
     /// Offset and timestamp of the newest record.
     last: Option<(i64, Option<i64>)>,
     position: Option<i64>,
+    /// The timestamp of the last record that left `open`: settled, or the first that was forgotten.
+    left_ms: Option<i64>,
 }
 
 #[derive(Debug)]
 struct Entry {
     offset: i64,
+    timestamp_ms: Option<i64>,
     settled: bool,
 }
 
@@ -42,7 +45,7 @@ impl Tracker {
             _ => {}
         }
         self.last = Some(newest);
-        self.open.push_back(Entry { offset, settled: false });
+        self.open.push_back(Entry { offset, timestamp_ms, settled: false });
         Ok(true)
     }
 
@@ -60,13 +63,23 @@ impl Tracker {
         // Invariant 1: the position moves over settled records only, from the lowest on.
         while let Some(entry) = self.open.pop_front_if(|entry| entry.settled) {
             self.position = Some(entry.offset + 1);
+            self.left_ms = entry.timestamp_ms;
         }
     }
 
     /// Forgets records from `offset` on, which were not begun and will come again.
     pub fn forget_from(&mut self, offset: i64) {
         let index = self.open.partition_point(|entry| entry.offset < offset);
+        if let Some(first) = self.open.get(index) {
+            self.left_ms = first.timestamp_ms;
+        }
         self.open.truncate(index);
+    }
+
+    /// The timestamp of the oldest record that is not settled, or of the last one before it where that
+    /// one was not handed to us yet. None where no record was, or it has no timestamp.
+    pub fn oldest_ms(&self) -> Option<i64> {
+        self.open.front().map_or(self.left_ms, |oldest| oldest.timestamp_ms)
     }
 
     /// The offset to commit: one above the settled prefix. None before the first settlement.
@@ -125,6 +138,22 @@ mod tests {
         tracker.forget_from(2);
         tracker.settle(1);
         assert_eq!((tracker.position(), tracker.in_flight()), (Some(2), 0));
+    }
+
+    #[test]
+    fn the_oldest_record_that_waits_says_since_when() {
+        let mut tracker = Tracker::default();
+        assert_eq!(tracker.oldest_ms(), None);
+        for offset in 0..4 {
+            tracker.track(offset, Some(offset * 10)).unwrap();
+        }
+        assert_eq!(tracker.oldest_ms(), Some(0));
+        tracker.settle(1);
+        tracker.settle(0);
+        assert_eq!(tracker.oldest_ms(), Some(20));
+        // Given up before it was begun: it still waits in Kafka.
+        tracker.forget_from(2);
+        assert_eq!(tracker.oldest_ms(), Some(20));
     }
 
     proptest! {

@@ -202,6 +202,9 @@ metrics! {
         "Records of the partition that are not settled.";
     partition_paused: Family<PartitionLabels, Gauge>, "partition_paused",
         "Whether nothing is fetched from the partition at the moment: 1 or 0.";
+    partition_expires_seconds: Family<PartitionLabels, Gauge>, "partition_expires" in Seconds,
+        "How long the topic's retention still keeps the oldest record that is not settled; 0 once it may be gone. \
+         Absent where nothing waits, records are kept for ever, or the topic's settings may not be read.";
     partition_halted: Family<PartitionLabels, Gauge>, "partition_halted",
         "Whether nothing more is taken from the partition until an operator acts: 1 or 0; `/status` says why.";
     rebalances: Counter, "rebalances",
@@ -217,6 +220,8 @@ pub struct PartitionReading {
     pub lag: Option<i64>,
     /// The offset up to which everything is settled.
     pub position: Option<i64>,
+    /// How long the oldest record that is not settled is still kept, in seconds.
+    pub expires_seconds: Option<i64>,
     /// Records in flight.
     pub in_flight: usize,
     /// Whether nothing is fetched at the moment.
@@ -238,6 +243,7 @@ impl Metrics {
         let families = [
             &self.partition_lag_records,
             &self.partition_position,
+            &self.partition_expires_seconds,
             &self.partition_in_flight_records,
             &self.partition_paused,
             &self.partition_halted,
@@ -253,6 +259,7 @@ impl Metrics {
             };
             set(&self.partition_lag_records, reading.lag);
             set(&self.partition_position, reading.position);
+            set(&self.partition_expires_seconds, reading.expires_seconds);
             set(&self.partition_in_flight_records, i64::try_from(reading.in_flight).ok());
             set(&self.partition_paused, Some(i64::from(reading.paused)));
             set(&self.partition_halted, Some(i64::from(reading.halted)));
@@ -383,6 +390,7 @@ This page is written from `host/src/telemetry` by a test.
             labels: PartitionLabels { pipeline: "p".into(), topic: "t".into(), partition },
             lag: Some(5),
             position: Some(10),
+            expires_seconds: None,
             in_flight: 0,
             paused: false,
             halted: false,
