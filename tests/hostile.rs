@@ -73,6 +73,54 @@ fn one_case(world: &World, misbehaviour: &str, code: &str) {
     world.assert_committed();
 }
 
+/// A plugin that fails is taken out long before it makes a storm, and its pipeline alone waits.
+#[test]
+fn a_plugin_that_fails_too_much_is_quarantined_with_its_pipeline() {
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let world = World::new(kafka, 1, Style::Production);
+        let other = kafka.topic("others", 1);
+        let further = format!(
+            "    quarantine: {{percent: 10, records: 200}}
+  others:
+    topics: [{other}]
+    chain: [{{plugin: hostile, settings: {{on: never}}}}]
+    destinations: [orders]
+    dead_letter: {{topic: {dead}}}
+",
+            dead = world.dead,
+        );
+        let event =
+            |number: u64| xylem_bench_order::map(&workload::order(number)).unwrap().unwrap();
+        world.kafka.produce(&world.topic, (0..3_000).map(|number| Message::new(event(number))));
+        let mut xylem = world
+            .setup("hostile", "{plugin: hostile, settings: {misbehave: trap}}", &further)
+            .start();
+        xylem.wait_ready();
+        let halted = eventually(|| {
+            let partitions = xylem.status()["partitions"].clone();
+            let halted = partitions.as_array().unwrap().iter().find_map(|p| p["halted"].as_str());
+            halted.map(str::to_owned).ok_or_else(|| partitions.to_string())
+        });
+        let words = "the plugin `hostile` is quarantined: it failed on 21 of the last 21 records";
+        assert!(halted.contains(words), "{halted}");
+        let metric = "xylem_plugin_quarantined{pipeline=\"orders\",plugin=\"hostile\"} 1";
+        assert!(xylem.metrics().contains(metric));
+        world.kafka.produce(&other, (0..300).map(|number| Message::new(event(number))));
+        world.wait_accepted(300);
+        xylem.stop();
+        // A batch that was begun ends, and no more.
+        let letters = u64::try_from(world.kafka.read(&world.dead).len()).unwrap();
+        assert!((21..1_500).contains(&letters), "{letters} dead letters");
+        let echo = "{plugin: hostile, settings: {on: never}}";
+        let mut mended = world.setup("hostile", echo, &further).start();
+        mended.wait_ready();
+        world.wait_accepted(300 + 3_000 - letters);
+        mended.stop();
+        world.assert_committed();
+    });
+}
+
 /// A mapping that suits no record must not drain its topic into the dead-letter topic.
 #[test]
 fn a_storm_of_dead_letters_halts_its_pipeline_and_no_other() {

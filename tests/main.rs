@@ -17,6 +17,8 @@ mod delivery;
 mod demo;
 mod documents;
 mod hostile;
+mod letters;
+mod membership;
 mod neighbours;
 mod offsets;
 mod sandbox;

@@ -183,7 +183,7 @@ fn records_that_expire_while_aep_is_away_are_warned_of() {
         kafka.create_topic(&topic, 1, &[("retention.ms", "3600000")]);
         let world = World { topic, ..World::new(kafka, 1, Style::Production) };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let before = i64::try_from((now - Duration::from_mins(50)).as_millis()).unwrap();
+        let before = i64::try_from(now.as_millis()).unwrap() - 50 * 60_000;
         kafka.produce(&world.topic, orders(10).map(|m| Message { timestamp: Some(before), ..m }));
         let away = outage(&world);
         let mut xylem = world.orders().start();

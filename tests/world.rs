@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) emulator: Emulator,
     /// Where the group starts, and what else stands in the section `kafka`.
     pub(crate) start: &'static str,
+    /// How events become requests, and what else stands in the destination.
+    pub(crate) batch: &'static str,
 }
 
 impl World {
@@ -48,6 +50,7 @@ impl World {
             group: kafka.unique("group"),
             emulator: emulator(style),
             start: "earliest",
+            batch: "{linger_ms: 100, max_messages: 500}",
         }
     }
 
@@ -73,7 +76,7 @@ destinations:
     inlet: {inlet}
     dataset: orders
     schema: {{id: 'https://ns.adobe.com/acme/schemas/order', file: {schema}}}
-    batch: {{linger_ms: 100, max_messages: 500}}
+    batch: {batch}
 pipelines:
   orders:
     topics: [{topic}]
@@ -85,6 +88,7 @@ pipelines:
             brokers = self.kafka.bootstrap(),
             group = self.group,
             start = self.start,
+            batch = self.batch,
             component = guests::built(plugin).display(),
             inlet = self.emulator.inlet_url("orders"),
             schema = schema.display(),

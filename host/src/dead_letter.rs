@@ -2,15 +2,18 @@
 //!
 //! The letter carries the raw key, payload and headers, and the cause in headers of the form that
 //! Kafka Connect uses (`__connect.errors.…`), with ours (`xylem.…`) beside them. It is written
-//! again for as long as it takes: its record is settled when the topic has acknowledged it.
+//! again for as long as it takes: its record is settled when the topic has acknowledged it. One that is
+//! too large for its topic is written without message and backtrace; while letters are not taken, their
+//! pipeline pauses.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::fault::{Code, Fault};
-use crate::kafka::{Letter, Producer};
+use crate::fault::{Code, Domain, Fault};
+use crate::kafka::{Letter, Producer, Refusal};
 use crate::record::Header;
 use crate::settle::{Debt, Settlement};
 use crate::stop;
@@ -28,8 +31,16 @@ pub struct DeadLetters {
     /// Letters that no topic has acknowledged yet.
     waiting: AtomicUsize,
     refused: AtomicU64,
-    /// Why the last one was not taken, until one is.
-    refusal: Mutex<Option<String>>,
+    /// Pipelines whose letters are not taken: they pause.
+    blocked: Mutex<BTreeMap<Arc<str>, Blocked>>,
+}
+
+/// A pipeline with letters that are not taken.
+struct Blocked {
+    /// How many.
+    letters: usize,
+    /// Why not the last one.
+    words: String,
 }
 
 /// Where a dead letter goes, and under which name and generation it failed.
@@ -52,7 +63,7 @@ impl DeadLetters {
             again: Mutex::default(),
             waiting: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
-            refusal: Mutex::default(),
+            blocked: Mutex::default(),
         })
     }
 
@@ -69,12 +80,20 @@ impl DeadLetters {
         self.faults.count(&origin.pipeline, fault.code, id, offset);
         let headers = headers(&debt, fault, origin, accepted);
         // Invariant 4: a letter that waits is in flight with all that it carries.
+        if fault.domain() == Domain::Plugin
+            && let Some(plugin) = &fault.plugin
+        {
+            debt.blame(&plugin.name);
+        }
         debt.charge(headers.iter().map(Header::weight).sum());
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.write(DeadLetter {
             debt,
             topic: Arc::clone(&origin.topic),
+            pipeline: Arc::clone(&origin.pipeline),
             headers,
+            form: Form::Whole,
+            refused: false,
             owner: Arc::clone(self),
         });
     }
@@ -94,9 +113,47 @@ impl DeadLetters {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Why the last letter was not taken: the topic and Kafka's words. None once one was taken.
+    /// Why letters are not taken: the topic, Kafka's words and what to set. None once all were taken.
     pub fn refusal(&self) -> Option<String> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.blocked().values().next().map(|blocked| blocked.words.clone())
+    }
+
+    /// Pipelines that pause until their letters are taken, and why.
+    pub fn refusals_by_pipeline(&self) -> Vec<(Arc<str>, String)> {
+        let blocked = self.blocked();
+        blocked.iter().map(|(name, blocked)| (Arc::clone(name), blocked.words.clone())).collect()
+    }
+
+    /// Whether a pipeline pauses until its letters are taken.
+    pub fn is_blocked(&self, pipeline: &str) -> bool {
+        self.blocked().contains_key(pipeline)
+    }
+
+    fn blocked(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Blocked>> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn block(&self, letter: &mut DeadLetter, refusal: &Refusal) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let words = letter.words(refusal);
+        let mut pipelines = self.blocked();
+        let blocked = pipelines.entry(Arc::clone(&letter.pipeline)).or_insert_with(|| {
+            let (code, pipeline) = (refusal.code.as_str(), &letter.pipeline);
+            tracing::error!(code, %pipeline, "a dead letter is not taken, the pipeline pauses: {words}");
+            Blocked { letters: 0, words: String::new() }
+        });
+        blocked.words = words;
+        blocked.letters += usize::from(!std::mem::replace(&mut letter.refused, true));
+    }
+
+    fn unblock(&self, pipeline: &Arc<str>) {
+        let mut pipelines = self.blocked();
+        let Some(blocked) = pipelines.get_mut(pipeline) else { return };
+        blocked.letters -= 1;
+        if blocked.letters == 0 {
+            pipelines.remove(pipeline);
+            tracing::info!(%pipeline, "dead letters are taken again, the pipeline goes on");
+        }
     }
 
     /// How often the topic did not take a letter.
@@ -109,11 +166,54 @@ impl DeadLetters {
     }
 }
 
+/// In which form a letter is written: the next one, where its topic refuses one for its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// With others in a batch.
+    Whole,
+    /// By itself: perhaps it was the batch that was too large.
+    Alone,
+    /// By itself, without what a replay does not need.
+    Cut,
+}
+
 struct DeadLetter {
     debt: Debt,
     topic: Arc<str>,
+    pipeline: Arc<str>,
     headers: Vec<Header>,
+    form: Form,
+    /// Counts among those that block its pipeline.
+    refused: bool,
     owner: Arc<DeadLetters>,
+}
+
+impl DeadLetter {
+    /// Takes the next form for a letter that is too large; false where there is none.
+    fn shrink(&mut self) -> bool {
+        match self.form {
+            Form::Whole => self.form = Form::Alone,
+            Form::Alone => {
+                self.form = Form::Cut;
+                cut(&mut self.headers, self.debt.record.headers.len());
+            }
+            Form::Cut => return false,
+        }
+        true
+    }
+
+    fn words(&self, refusal: &Refusal) -> String {
+        let size = if refusal.too_large {
+            let headers: usize = self.headers.iter().map(Header::bytes).sum();
+            let record = &self.debt.record;
+            let body = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+            format!(" ({} bytes)", body(&record.key) + body(&record.payload) + headers)
+        } else {
+            String::new()
+        };
+        let remedy = refusal.remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
+        format!("`{}`{size}: {}{remedy}", self.topic, refusal.reason)
+    }
 }
 
 impl Letter for DeadLetter {
@@ -133,23 +233,26 @@ impl Letter for DeadLetter {
         self.headers.clone()
     }
 
+    fn alone(&self) -> bool {
+        self.form != Form::Whole
+    }
+
     fn written(self: Box<Self>) {
         stop::point("dead-lettered");
         self.owner.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.owner.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if self.refused {
+            self.owner.unblock(&self.pipeline);
+        }
         // Invariant 2: the topic has acknowledged it.
         self.debt.settle(Settlement::DeadLettered);
     }
 
-    fn failed(self: Box<Self>, reason: String) {
+    fn failed(mut self: Box<Self>, refusal: Refusal) {
         let owner = Arc::clone(&self.owner);
-        if owner.refused.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
-            let code = Code::DeadLetterUnwritable.as_str();
-            tracing::warn!(code, topic = %self.topic, reason, "dead letter not written; trying on");
+        if !(refusal.too_large && self.shrink()) {
+            // Invariant 11: an unwritable topic is an outage; the record waits.
+            owner.block(&mut self, &refusal);
         }
-        // Invariant 11: an unwritable topic is an outage; the record waits.
-        let words = format!("`{}`: {reason}", self.topic);
-        *owner.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
         owner.again.lock().unwrap_or_else(PoisonError::into_inner).push(*self);
     }
 }
@@ -196,6 +299,27 @@ fn headers(debt: &Debt, fault: &Fault, origin: &Origin, accepted: &[usize]) -> V
         add("xylem.accepted", &list.join(","));
     }
     headers
+}
+
+/// What a letter that is cut keeps beside the record's own headers: where the record was, what became of
+/// its events, and which code and plugin it failed at.
+const KEPT: [&str; 9] = [
+    "__connect.errors.topic",
+    "__connect.errors.partition",
+    "__connect.errors.offset",
+    "__connect.errors.connector.name",
+    "xylem.code",
+    "xylem.timestamp",
+    "xylem.plugin",
+    "xylem.plugin.digest",
+    "xylem.accepted",
+];
+
+/// Takes away what a replay does not need of the headers behind the first `own`, the record's.
+fn cut(headers: &mut Vec<Header>, own: usize) {
+    let ours = headers.split_off(own);
+    headers.extend(ours.into_iter().filter(|header| KEPT.contains(&header.key.as_str())));
+    headers.push(Header { key: "xylem.cut".to_owned(), value: Some(Bytes::from_static(b"size")) });
 }
 
 /// The step at which the record failed, in Connect's words as far as they fit.

@@ -139,11 +139,14 @@ codes! {
         "Nobody knows what AEP took: the answer does not say, or broke off, or did not come in time."
         "Nothing is lost; the same ids are sent again, in the end one at a time. If it lasts, look at what stands between xylem and AEP.";
     KafkaUnreachable "kafka.unreachable" Infrastructure
-        "No broker can be reached."
+        "No broker can be reached, or none can answer for the moment."
         "Nothing is lost; consumption goes on when a broker answers.";
     DeadLetterUnwritable "dead-letter.unwritable" Infrastructure
-        "The dead-letter topic does not take the record."
-        "Create the topic, allow writes to it, or raise its `max.message.bytes`.";
+        "The dead-letter topic takes nothing for the moment."
+        "Nothing is lost; the pipeline pauses and the letter is written again every second.";
+    KafkaUnauthorized "kafka.unauthorized" Auth
+        "The brokers refuse the credential or the certificate."
+        "Check `kafka.sasl` and `kafka.tls`; consumption starts by itself once the brokers agree.";
     Unauthorized "aep.unauthorized" Auth
         "AEP refuses the token (401 or 403)."
         "Check that the credential may publish to the inlet; look at the allowlist of addresses.";
@@ -165,6 +168,15 @@ codes! {
     TokenRefused "token.refused" Configuration
         "The token endpoint refuses the credential or its scopes."
         "Check `aep.auth`: client id, client secret and scopes.";
+    DeadLetterRefused "dead-letter.refused" Configuration
+        "The dead-letter topic does not exist, may not be written, or does not take a letter of this size, even without message and backtrace."
+        "The warning in `/status` names what to set, mostly `max.message.bytes` of the topic. The pipeline pauses and goes on by itself then.";
+    GroupRefused "kafka.group" Configuration
+        "The group refuses this process, or does not know it any more."
+        "Check `kafka.group`, `kafka.instance_id` (unique to each process), `kafka.session_timeout_ms`, `kafka.protocol` and what the user may do.";
+    OutOfRange "kafka.out-of-range" Configuration
+        "The record that is next for the group is not in the log: retention passed it, or the topic was made again."
+        "`kafka.out_of_range` says how it goes on; give the topic a longer retention than the longest outage.";
     TopicRefused "kafka.topic" Configuration
         "A topic does not exist or may not be read."
         "Create the topic or grant access; consumption starts by itself then.";

@@ -39,6 +39,8 @@ pub struct Pipeline {
     pub origin: Arc<Origin>,
     /// How many of them are too many.
     pub storm: config::Storm,
+    /// On how many a plugin may fail.
+    pub quarantine: config::Quarantine,
 }
 
 /// A destination as a pipeline sees it.
@@ -261,6 +263,7 @@ impl Builder<'_> {
             routes,
             origin: Arc::new(origin),
             storm: settings.dead_letter.storm,
+            quarantine: settings.quarantine,
         })
     }
 }

@@ -42,7 +42,8 @@ impl Header {
         BOOKKEEPING + self.bytes()
     }
 
-    fn bytes(&self) -> usize {
+    /// The bytes of its key and value.
+    pub fn bytes(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
     }
 }

@@ -40,8 +40,8 @@ pub struct Status {
     pub dead_letters: DeadLetterStatus,
     /// Faults of records since the start, by pipeline and code.
     pub faults: Vec<FaultStatus>,
-    /// What the configuration was warned of, whether the memory may not do, topics that are missing, and
-    /// topics whose retention may take records that are not settled.
+    /// What the configuration was warned of, whether the memory may not do, topics that are missing, pipelines
+    /// that pause for their dead letters, and topics whose retention may take records that are not settled.
     pub warnings: Vec<String>,
 }
 
@@ -213,7 +213,8 @@ pub struct DeadLetterStatus {
     pub waiting: usize,
     /// How often a dead-letter topic did not take one.
     pub refusals: u64,
-    /// Why the last one was not taken (`dead-letter.unwritable`): the topic, and Kafka's words.
+    /// Why they are not taken (`dead-letter.unwritable`, `dead-letter.refused`): the topic, Kafka's words, and
+    /// what to set.
     pub refusal: Option<String>,
 }
 

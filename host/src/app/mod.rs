@@ -121,8 +121,8 @@ impl App {
         let budget = Arc::new(Budget::new(config.limits.in_flight_bytes));
         let ready = Arc::new(Ready::default());
         let sent = outboxes.values().cloned().collect();
-        let assigned = Assigned::new(&budget, &ready, sent, metrics.clone());
         let dead_letters = DeadLetters::new(Producer::new(&config.kafka)?, faults.clone());
+        let assigned = Assigned::new(&budget, &ready, sent, &dead_letters, metrics.clone());
         let consumer = Consumer::new(&config.kafka, budget.limit(), Arc::clone(&assigned) as _)?;
         let source = Arc::new(status::Source {
             started: Instant::now(),
@@ -343,8 +343,9 @@ fn topics(generation: &Generation, cluster: &str) -> BTreeMap<String, Topic> {
     for pipeline in generation.pipelines.values() {
         for topic in &pipeline.topics {
             let ids = Ids::new(cluster, topic, &pipeline.id_epoch, &pipeline.name);
-            let (name, storm) = (Arc::clone(&pipeline.name), pipeline.storm);
-            topics.insert(topic.clone(), Topic { pipeline: name, ids, storm });
+            let (storm, quarantine) = (pipeline.storm, pipeline.quarantine);
+            let pipeline = Arc::clone(&pipeline.name);
+            topics.insert(topic.clone(), Topic { pipeline, ids, storm, quarantine });
         }
     }
     topics

@@ -138,7 +138,15 @@ impl Source {
 
     fn warnings(&self, states: &[PartitionState]) -> Vec<String> {
         let expiring = expiry_warnings(states, now_ms(), self.drain().estimate());
-        self.warnings.iter().cloned().chain(self.missing_topics()).chain(expiring).collect()
+        let warnings = self.warnings.iter().cloned().chain(self.missing_topics());
+        warnings.chain(self.blocked_pipelines()).chain(expiring).collect()
+    }
+
+    fn blocked_pipelines(&self) -> impl Iterator<Item = String> {
+        let blocked = self.dead_letters.refusals_by_pipeline().into_iter();
+        blocked.map(|(pipeline, words)| {
+            format!("the pipeline `{pipeline}` pauses: its dead letters are not taken: {words}")
+        })
     }
 
     fn missing_topics(&self) -> impl Iterator<Item = String> {

@@ -48,7 +48,9 @@ pub(crate) use kind::choices;
 pub use load::{Environment, Loaded, load, load_text, load_with};
 pub use machine::{Admin, Limits, Quota, Shutdown};
 pub use path::KeyPath;
-pub use pipeline::{DeadLetter, Form, KeyForm, Pipeline, Plugin, Split, Step, Storm, Tombstones};
+pub use pipeline::{
+    DeadLetter, Form, KeyForm, Pipeline, Plugin, Quarantine, Split, Step, Storm, Tombstones,
+};
 pub(crate) use problem::count;
 pub use problem::{ConfigErrors, Problem, Severity};
 #[cfg(test)]

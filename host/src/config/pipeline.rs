@@ -81,6 +81,10 @@ pub struct Pipeline {
     pub destinations: Vec<String>,
     /// Where rejected records go.
     pub dead_letter: DeadLetter,
+    /// On how many records a plugin may fail: traps, overruns, wrong answers. The plugin is then
+    /// quarantined: its pipeline halts until it is started again.
+    #[serde(default)]
+    pub quarantine: Quarantine,
     /// How `xylem try` cuts an input file into records.
     #[serde(default)]
     pub split: Split,
@@ -199,5 +203,38 @@ impl Storm {
     /// Few enough to read, more than a source's bad minute.
     fn default_records() -> u64 {
         1_000
+    }
+}
+
+/// On how many records a plugin may fail.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Quarantine {
+    /// More than this share of a window, in percent; 100 quarantines never.
+    #[serde(default = "Quarantine::default_percent")]
+    #[schemars(range(max = 100))]
+    pub percent: u8,
+    /// The window: so many records of the pipeline, in this process.
+    #[serde(default = "Quarantine::default_records")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub records: u64,
+}
+
+impl Default for Quarantine {
+    fn default() -> Self {
+        Self { percent: Self::default_percent(), records: Self::default_records() }
+    }
+}
+
+impl Quarantine {
+    /// A plugin may reject what it likes, but should never fail: each failure costs an instance, and up
+    /// to a second of CPU time. Not so low that one bad sender among many stops all.
+    fn default_percent() -> u8 {
+        10
+    }
+
+    /// As for a storm.
+    fn default_records() -> u64 {
+        Storm::default_records()
     }
 }

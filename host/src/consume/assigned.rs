@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use super::TICK;
 use super::held::{Counters, Held, PartitionState};
-use super::storm::Storm;
+use super::storm::{Excess, Storm};
 use crate::batch::Outbox;
 use crate::config;
+use crate::dead_letter::DeadLetters;
 use crate::fault::Code;
 use crate::id::Ids;
 use crate::kafka::{Assignments, Beginning};
 use crate::record::{PartitionId, Record};
 use crate::settle::{Budget, Partition, Settled, Settlement, Settlements};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, PluginLabels};
 use crate::transform::{Lane, Ready};
 
 /// How long a revoked partition may take to settle what was begun.
@@ -33,6 +34,7 @@ pub struct Assigned {
     budget: Arc<Budget>,
     ready: Arc<Ready>,
     outboxes: Vec<Arc<Outbox>>,
+    dead_letters: Arc<DeadLetters>,
     /// When everything has to have ended, once the process stops.
     deadline: RwLock<Option<Instant>>,
     topics: OnceLock<BTreeMap<String, Topic>>,
@@ -55,6 +57,8 @@ pub struct Topic {
     pub ids: Ids,
     /// How many of its dead letters are too many.
     pub storm: config::Storm,
+    /// On how many of its records a plugin may fail.
+    pub quarantine: config::Quarantine,
 }
 
 impl Assigned {
@@ -63,6 +67,7 @@ impl Assigned {
         budget: &Arc<Budget>,
         ready: &Arc<Ready>,
         outboxes: Vec<Arc<Outbox>>,
+        dead_letters: &Arc<DeadLetters>,
         metrics: Metrics,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -73,6 +78,7 @@ impl Assigned {
             budget: Arc::clone(budget),
             ready: Arc::clone(ready),
             outboxes,
+            dead_letters: Arc::clone(dead_letters),
             deadline: RwLock::default(),
             topics: OnceLock::new(),
             terms: AtomicU64::new(1),
@@ -88,7 +94,8 @@ impl Assigned {
     pub fn set_topics(&self, topics: BTreeMap<String, Topic>) {
         let mut storms = self.storms.lock().unwrap_or_else(PoisonError::into_inner);
         for topic in topics.values() {
-            storms.entry(Arc::clone(&topic.pipeline)).or_insert_with(|| Storm::new(topic.storm));
+            let new = || Storm::new(topic.storm, topic.quarantine);
+            storms.entry(Arc::clone(&topic.pipeline)).or_insert_with(new);
         }
         // Once: a second call would change ids while records are in flight.
         self.topics.get_or_init(|| topics);
@@ -212,10 +219,22 @@ impl Assigned {
         }
     }
 
-    /// Notes a settlement of a pipeline; a reason to halt it, where this is one dead letter too many.
-    fn storm(&self, pipeline: &Arc<str>, how: Settlement) -> Option<String> {
+    /// Notes a settlement of a pipeline; a reason to halt it, where this is one bad record too many.
+    fn storm(
+        &self,
+        pipeline: &Arc<str>,
+        how: Settlement,
+        blamed: Option<Arc<str>>,
+    ) -> Option<String> {
         let mut storms = self.storms.lock().unwrap_or_else(PoisonError::into_inner);
-        storms.get_mut(pipeline)?.note(how == Settlement::DeadLettered)
+        match storms.get_mut(pipeline)?.note(how == Settlement::DeadLettered, blamed)? {
+            Excess::DeadLetters(reason) => Some(reason),
+            Excess::Plugin(plugin, reason) => {
+                let labels = PluginLabels { pipeline: Arc::clone(pipeline), plugin };
+                self.metrics.plugin_quarantined.get_or_create(&labels).set(1);
+                Some(reason)
+            }
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<PartitionId, Held>> {
@@ -259,7 +278,7 @@ impl Assigned {
     /// was taken away meanwhile, and its records come again elsewhere.
     pub(super) fn apply(&self, settled: &mut Vec<Settled>) {
         let mut partitions = self.held();
-        for Settled { partition, offset, how } in settled.drain(..) {
+        for Settled { partition, offset, how, blamed } in settled.drain(..) {
             let held = partitions.get_mut(&partition.id);
             let Some(held) = held.filter(|held| held.lane.partition.term == partition.term) else {
                 continue;
@@ -267,7 +286,7 @@ impl Assigned {
             held.tracker.settle(offset);
             held.counters.settled(how);
             if held.halted.is_none()
-                && let Some(reason) = self.storm(&held.lane.pipeline, how)
+                && let Some(reason) = self.storm(&held.lane.pipeline, how, blamed)
             {
                 self.halt(&mut partitions, &partition.id, &reason);
             }
@@ -298,10 +317,11 @@ impl Assigned {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (id, held) in partitions.iter_mut() {
             self.ready.look_again(&held.lane, share);
-            if !held.paused && (held.halted.is_some() || held.is_over(most)) {
+            let stands = held.halted.is_some() || self.dead_letters.is_blocked(&held.lane.pipeline);
+            if !held.paused && (stands || held.is_over(most)) {
                 held.paused = true;
                 pause.push(id.clone());
-            } else if held.paused && held.halted.is_none() && held.is_under(most) {
+            } else if held.paused && !stands && held.is_under(most) {
                 held.paused = false;
                 resume.push(id.clone());
             }

@@ -1,41 +1,82 @@
-//! Notices that too many records of a pipeline are dead-lettered. Pure.
+//! Notices that too many records of a pipeline are dead-lettered, or make its plugin fail. Pure.
+
+use std::sync::Arc;
 
 use crate::config;
 
-/// Dead letters among the records settled last, of one pipeline.
-///
-/// Counted in windows that do not overlap: a window is over after so many records, or as soon as it
-/// has too many dead letters. So a bad deployment costs at most one window's allowance, twice where
-/// it begins in the middle of one, and what was in flight.
+/// What is wrong with too many of the records settled last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// They are dead-lettered, whatever for: a storm.
+    DeadLetters(String),
+    /// They make this plugin fail: it is quarantined.
+    Plugin(Arc<str>, String),
+}
+
+/// The records settled last, of one pipeline.
 #[derive(Debug)]
 pub(super) struct Storm {
-    settings: config::Storm,
-    settled: u64,
-    dead: u64,
+    dead: Window,
+    failed: Window,
+}
+
+/// A share among the records settled last.
+///
+/// Counted in windows that do not overlap: a window is over after so many records, or as soon as its
+/// share is too large. So a bad deployment costs at most one window's allowance, twice where it begins
+/// in the middle of one, and what was in flight.
+#[derive(Debug)]
+struct Window {
+    percent: u64,
+    records: u64,
+    seen: u64,
+    bad: u64,
+}
+
+impl Window {
+    fn new(percent: u8, records: u64) -> Self {
+        Self { percent: percent.into(), records, seen: 0, bad: 0 }
+    }
+
+    /// Notes a record; how many of how many are bad, where this is one too many.
+    fn note(&mut self, bad: bool) -> Option<(u64, u64)> {
+        self.seen += 1;
+        self.bad += u64::from(bad);
+        if bad && self.percent < 100 && self.bad * 100 > self.records * self.percent {
+            return Some((self.bad, self.seen));
+        }
+        if self.seen >= self.records {
+            (self.seen, self.bad) = (0, 0);
+        }
+        None
+    }
 }
 
 impl Storm {
     /// Nothing settled yet.
-    pub(super) fn new(settings: config::Storm) -> Self {
-        Self { settings, settled: 0, dead: 0 }
+    pub(super) fn new(storm: config::Storm, quarantine: config::Quarantine) -> Self {
+        let dead = Window::new(storm.percent, storm.records);
+        Self { dead, failed: Window::new(quarantine.percent, quarantine.records) }
     }
 
-    /// Notes a settlement. What to tell the operator, where this is one dead letter too many.
-    pub(super) fn note(&mut self, dead: bool) -> Option<String> {
-        self.settled += 1;
-        self.dead += u64::from(dead);
-        let config::Storm { percent, records } = self.settings;
-        if dead && percent < 100 && self.dead * 100 > records * u64::from(percent) {
-            return Some(format!(
-                "{} of the last {} records were dead-lettered; mend the plugin, its mapping or the source, and start \
-                 again, or raise `dead_letter.storm`",
-                self.dead, self.settled
-            ));
+    /// Notes a settlement: whether it was a dead letter, and of which plugin's failure. What to tell
+    /// the operator, where this is one too many.
+    pub(super) fn note(&mut self, dead: bool, blamed: Option<Arc<str>>) -> Option<Excess> {
+        // Both look at every record; the plugin's failure says more.
+        let (stormy, failing) = (self.dead.note(dead), self.failed.note(blamed.is_some()));
+        if let (Some((bad, seen)), Some(plugin)) = (failing, blamed) {
+            let words = format!(
+                "the plugin `{plugin}` is quarantined: it failed on {bad} of the last {seen} records; mend it and start \
+                 again, or raise `quarantine`"
+            );
+            return Some(Excess::Plugin(plugin, words));
         }
-        if self.settled >= records {
-            (self.settled, self.dead) = (0, 0);
-        }
-        None
+        stormy.map(|(bad, seen)| {
+            Excess::DeadLetters(format!(
+                "{bad} of the last {seen} records were dead-lettered; mend the plugin, its mapping or the source, and \
+                 start again, or raise `dead_letter.storm`"
+            ))
+        })
     }
 }
 
@@ -45,8 +86,13 @@ mod tests {
 
     /// How many records pass when every `one_in`th is dead-lettered; none where it never stops.
     fn passes(percent: u8, one_in: u64) -> Option<u64> {
-        let mut storm = Storm::new(config::Storm { percent, records: 100 });
-        (1..=10_000).find(|record| storm.note(record % one_in == 0).is_some())
+        let mut storm = storm(percent, 100);
+        (1..=10_000).find(|record| storm.note(record % one_in == 0, None).is_some())
+    }
+
+    fn storm(percent: u8, quarantine: u8) -> Storm {
+        let quarantine = config::Quarantine { percent: quarantine, records: 100 };
+        Storm::new(config::Storm { percent, records: 100 }, quarantine)
     }
 
     #[test]
@@ -57,5 +103,17 @@ mod tests {
         assert_eq!(passes(10, 10), None);
         assert_eq!(passes(100, 1), None);
         assert_eq!(passes(0, 100), Some(100));
+    }
+
+    #[test]
+    fn a_plugin_that_fails_is_quarantined_before_there_is_a_storm() {
+        let mut storm = storm(50, 10);
+        // What a plugin rejects, or AEP refuses, is not its failure.
+        assert!((0..50).all(|_| storm.note(true, None).is_none()));
+        assert!((0..50).all(|_| storm.note(false, None).is_none()));
+        let mut found = (1..=100).filter_map(|_| storm.note(true, Some("pos".into())));
+        let Some(Excess::Plugin(plugin, words)) = found.next() else { panic!("no quarantine") };
+        assert_eq!(&*plugin, "pos");
+        assert!(words.contains("it failed on 11 of the last 11 records"), "{words}");
     }
 }

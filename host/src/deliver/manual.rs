@@ -15,14 +15,15 @@ A fault has a stable code. The code's domain says who has to act, and so what be
 
 | domain | what is done |
 | --- | --- |
-| `record`, `plugin` | the record goes to the dead-letter topic, with its bytes and the cause |
+| `record`, `plugin` | the record goes to the dead-letter topic, with its bytes and the cause; where there are too many, their pipeline halts (`dead_letter.storm`, `quarantine`) |
 | `infrastructure` | all requests of the destination wait; one is tried at a time; nothing is lost |
 | `auth`, `quota` | the same |
 | `configuration` | the destination pauses and tries once a minute until the configuration is mended |
 
 An outage is never a dead letter, however long it lasts.
 
-This page is written from `host/src/fault.rs` and `host/src/deliver/classify.rs` by a test.
+This page is written from `host/src/fault.rs`, `host/src/deliver/classify.rs` and `host/src/kafka/fault.rs`
+by a test.
 
 ## Codes
 
@@ -201,6 +202,7 @@ fn the_page_of_faults_is_current() {
     let none = of_token(Some(Code::TokenUnreachable));
     writeln!(page, "| none, or one without `access_token` | {none} |").unwrap();
     page.push_str(WITNESS);
+    page.push_str(&crate::kafka::fault::manual::section());
     current("faults.md", &page);
 }
 

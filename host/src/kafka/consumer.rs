@@ -1,8 +1,8 @@
 //! One consumer, polled by one thread.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,8 +19,9 @@ use super::begin::{self, Beginning, Rules};
 use super::ends::LogEnds;
 use super::headers::headers;
 use super::retention::Retentions;
-use super::{KafkaError, settings};
-use crate::config::Kafka;
+use super::{KafkaError, fault, settings};
+use crate::config::{Kafka, Start};
+use crate::fault::Code;
 use crate::record::{PartitionId, Record};
 
 /// How long the brokers may take to say where newly assigned partitions begin.
@@ -81,7 +82,7 @@ impl Consumer {
         assignments: Arc<dyn Assignments>,
     ) -> Result<Self, KafkaError> {
         let rules = Rules { start: kafka.start, out_of_range: kafka.out_of_range };
-        let context = Context { assignments, rules };
+        let context = Context { assignments, rules, seen: Mutex::default() };
         let client =
             BaseConsumer::from_config_and_context(&settings::consumer(kafka, budget), context)
                 .map_err(KafkaError::settings)?;
@@ -217,14 +218,10 @@ impl Consumer {
         if let Some((_, reason)) = self.client.client().fatal_error() {
             return Fetched::Trouble(KafkaError::Fatal(reason));
         }
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset) => Fetched::OutOfRange,
+        match error.rdkafka_error_code().map(fault::consuming) {
+            Some(Code::OutOfRange) => Fetched::OutOfRange,
             // Told with its name through the client's context.
-            Some(
-                RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::TopicAuthorizationFailed,
-            ) => Fetched::Nothing,
+            Some(Code::TopicRefused) => Fetched::Nothing,
             _ => Fetched::Trouble(KafkaError::Request(error)),
         }
     }
@@ -242,17 +239,46 @@ fn list(partitions: &[PartitionId]) -> TopicPartitionList {
 pub(super) struct Context {
     assignments: Arc<dyn Assignments>,
     rules: Rules,
+    /// How many partitions topics had when they were first assigned.
+    seen: Mutex<BTreeMap<Arc<str>, i32>>,
 }
 
 impl Context {
+    /// Whether a partition was added to its topic after this process first saw that: then its records are
+    /// new, and a group that starts at the newest record reads them all.
+    fn is_added(&self, consumer: &BaseConsumer<Self>, id: &PartitionId) -> bool {
+        if self.rules.start == Start::Earliest {
+            return false;
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = seen.get(&id.topic) {
+            return id.partition >= *count;
+        }
+        let metadata = consumer.fetch_metadata(Some(&id.topic), BEGIN_PATIENCE).ok();
+        let count =
+            metadata.and_then(|metadata| Some(metadata.topics().first()?.partitions().len()));
+        if let Some(count) = count.and_then(|count| i32::try_from(count).ok()) {
+            seen.insert(Arc::clone(&id.topic), count);
+        }
+        false
+    }
+
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
         // librdkafka keeps a pause over a rebalance, and whoever gets the partition again would
         // wait for ever.
         if let Err(error) = consumer.resume(list) {
             tracing::debug!(%error, "newly assigned partitions not resumed");
         }
-        let partitions: Vec<_> = ids(list).into_iter().map(|id| (id, None)).collect();
-        let beginnings = begin::look_up(consumer, &partitions, self.rules, BEGIN_PATIENCE);
+        let (added, known): (Vec<_>, Vec<_>) = ids(list)
+            .into_iter()
+            .map(|id| (id, None))
+            .partition(|(id, _)| self.is_added(consumer, id));
+        let mut beginnings = begin::look_up(consumer, &known, self.rules, BEGIN_PATIENCE);
+        if !added.is_empty() {
+            let rules = Rules { start: Start::Earliest, ..self.rules };
+            beginnings.extend(begin::look_up(consumer, &added, rules, BEGIN_PATIENCE));
+        }
+        let partitions: Vec<_> = known.into_iter().chain(added).collect();
         let mut fresh = TopicPartitionList::new();
         for ((id, _), beginning) in partitions.iter().zip(&beginnings) {
             let offset = beginning.offset();
@@ -307,7 +333,8 @@ impl ClientContext for Context {
         if let Some(topic) = topic {
             self.assignments.missing(topic.trim());
         } else {
-            tracing::warn!(%error, reason, "Kafka client");
+            let code = error.rdkafka_error_code().map_or(Code::KafkaUnreachable, fault::consuming);
+            tracing::warn!(code = code.as_str(), %error, reason, "Kafka client");
         }
     }
 }

@@ -7,6 +7,7 @@
 mod begin;
 mod consumer;
 mod ends;
+pub(crate) mod fault;
 mod headers;
 mod mock;
 mod peer;
@@ -18,6 +19,7 @@ mod settings;
 pub use begin::Beginning;
 pub use consumer::{Assignments, Consumer, Fetched};
 pub use ends::LogEnds;
+pub use fault::Refusal;
 pub use mock::MockCluster;
 pub use peer::Peer;
 pub use probe::{Probe, ProbeError, probe};

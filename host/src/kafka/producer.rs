@@ -1,7 +1,7 @@
 //! The producer of dead letters.
 
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::ClientConfig;
@@ -11,6 +11,7 @@ use rdkafka::error::KafkaError as Error;
 use rdkafka::message::{DeliveryResult, Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
+use super::fault::Refusal;
 use super::{KafkaError, consumer, settings};
 use crate::config::Kafka;
 use crate::record::Header;
@@ -27,12 +28,21 @@ pub trait Letter: Send + Sync + 'static {
     fn headers(&self) -> Vec<Header>;
     /// All replicas have it.
     fn written(self: Box<Self>);
+    /// Whether to write it in a batch of its own: brokers refuse a batch for its size, with all in it.
+    fn alone(&self) -> bool;
     /// The broker did not take it, for the reason given.
-    fn failed(self: Box<Self>, reason: String);
+    fn failed(self: Box<Self>, refusal: Refusal);
 }
 
 /// Writes letters; their fate is told from a thread of its own.
 pub struct Producer {
+    batching: Slot,
+    /// For letters that were refused for their batch's size; made when the first one is.
+    alone: OnceLock<Slot>,
+}
+
+/// A client that may have to be made again.
+struct Slot {
     settings: ClientConfig,
     client: RwLock<Arc<ThreadedProducer<Context>>>,
 }
@@ -40,15 +50,14 @@ pub struct Producer {
 impl Producer {
     /// Makes the client.
     pub fn new(kafka: &Kafka) -> Result<Self, KafkaError> {
-        let settings = settings::producer(kafka);
-        let client = RwLock::new(Arc::new(client(&settings)?));
-        Ok(Self { settings, client })
+        let batching = Slot::new(settings::producer(kafka))?;
+        Ok(Self { batching, alone: OnceLock::new() })
     }
 
     /// Hands a letter to librdkafka. Its fate comes through [`Letter::written`] or
     /// [`Letter::failed`], always.
     pub fn send(&self, letter: Box<dyn Letter>) {
-        let topic = letter.topic().to_owned();
+        let (topic, alone) = (letter.topic().to_owned(), letter.alone());
         let (key, payload) = (letter.key(), letter.payload());
         let headers = letter.headers().iter().fold(OwnedHeaders::new(), |headers, header| {
             headers.insert(KafkaHeader { key: &header.key, value: header.value.as_deref() })
@@ -62,20 +71,55 @@ impl Producer {
         if let Some(payload) = &payload {
             record = record.payload(payload);
         }
-        let client = self.client();
+        let slot = if alone { self.alone() } else { &self.batching };
+        let client = slot.client();
         if let Err((error, record)) = client.send(record) {
-            (*record.delivery_opaque).failed(error.to_string());
+            (*record.delivery_opaque).failed(Refusal::from(&error));
         }
     }
 
     /// Waits until every letter has its fate.
     pub fn flush(&self, patience: Duration) -> Result<(), KafkaError> {
-        self.client().flush(patience).map_err(KafkaError::Request)
+        let deadline = Instant::now() + patience;
+        self.slots().try_for_each(|slot| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            slot.client().flush(left).map_err(KafkaError::Request)
+        })
     }
 
-    /// Makes another client where this one has met an error that it does not get over, such as a
+    /// Makes another client where one has met an error that it does not get over, such as a
     /// sequence that the brokers have forgotten. Called before letters are written again.
     pub fn renew(&self) {
+        self.slots().for_each(Slot::renew);
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        std::iter::once(&self.batching).chain(self.alone.get())
+    }
+
+    fn alone(&self) -> &Slot {
+        if let Some(alone) = self.alone.get() {
+            return alone;
+        }
+        let mut settings = self.batching.settings.clone();
+        settings.set("batch.num.messages", "1");
+        match Slot::new(settings) {
+            Ok(slot) => self.alone.get_or_init(|| slot),
+            Err(error) => {
+                tracing::error!(%error, "no Kafka client for single dead letters");
+                &self.batching
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn new(settings: ClientConfig) -> Result<Self, KafkaError> {
+        let client = RwLock::new(Arc::new(client(&settings)?));
+        Ok(Self { settings, client })
+    }
+
+    fn renew(&self) {
         let Some((_, reason)) = self.client().client().fatal_error() else { return };
         tracing::warn!(reason, "the Kafka client of dead letters is made again");
         match client(&self.settings) {
@@ -113,7 +157,7 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, letter: Self::DeliveryOpaque) {
         match result {
             Ok(_) => letter.written(),
-            Err((error, _)) => letter.failed(error.to_string()),
+            Err((error, _)) => letter.failed(Refusal::from(error)),
         }
     }
 }

@@ -32,7 +32,9 @@ impl Retentions {
         let answers = match describe(&self.settings, topics, patience) {
             Ok(answers) => answers,
             Err(error) => {
-                topics.iter().for_each(|topic| self.unknown(topic, &error.to_string()));
+                for topic in topics {
+                    self.unknown(topic, &error.to_string());
+                }
                 return BTreeMap::new();
             }
         };

@@ -131,6 +131,8 @@ pub struct Debt {
     pub record: Record,
     partition: Arc<Partition>,
     weight: usize,
+    /// The plugin that failed on it, if one did.
+    blamed: Option<Arc<str>>,
 }
 
 impl Debt {
@@ -138,7 +140,7 @@ impl Debt {
     pub fn new(partition: Arc<Partition>, record: Record) -> Self {
         let weight = record.weight();
         partition.begun.fetch_add(weight, Ordering::Relaxed);
-        Self { record, partition, weight }
+        Self { record, partition, weight, blamed: None }
     }
 
     /// The record's partition.
@@ -153,12 +155,18 @@ impl Debt {
         self.partition.charge(bytes);
     }
 
+    /// Notes that a plugin failed on the record, rather than rejecting it.
+    pub fn blame(&mut self, plugin: &str) {
+        self.blamed = Some(plugin.into());
+    }
+
     /// Closes the record.
-    pub fn settle(self, how: Settlement) {
+    pub fn settle(mut self, how: Settlement) {
         self.partition.settlements.push(Settled {
             partition: Arc::clone(&self.partition),
             offset: self.record.offset,
             how,
+            blamed: self.blamed.take(),
         });
     }
 }
@@ -179,6 +187,8 @@ pub struct Settled {
     pub offset: i64,
     /// How.
     pub how: Settlement,
+    /// The plugin that failed on it, if one did.
+    pub blamed: Option<Arc<str>>,
 }
 
 /// Settlements on their way to the consumer. Bounded by the records in flight, which the budget

@@ -165,6 +165,8 @@ metrics! {
         "CPU time that a plugin used.";
     plugin_failures: Family<PluginLabels, Counter>, "plugin_failures",
         "Calls of a plugin that ended in a trap, an overrun or a wrong answer; each costs an instance.";
+    plugin_quarantined: Family<PluginLabels, Gauge>, "plugin_quarantined",
+        "Whether a plugin failed on too many records (`quarantine`), so that its pipeline halted: 1, or absent.";
     plugin_instances: Family<PluginLabels, Counter>, "plugin_instances",
         "Instances of a plugin that were started: one per worker and per spare that had work, and one for each that was lost; see the failures.";
 

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -109,6 +112,54 @@ impl Client {
         let admin: AdminClient<DefaultClientContext> = self.settings().create().unwrap();
         let deleted = block_on(admin.delete_topics(&[name], &AdminOptions::new())).unwrap();
         assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    }
+
+    /// Changes one setting of a topic; the others go back to their defaults.
+    pub fn set_topic(&self, name: &str, key: &str, value: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.settings().create().unwrap();
+        let change = AlterConfig::new(ResourceSpecifier::Topic(name)).set(key, value);
+        let changed = block_on(admin.alter_configs([&change], &AdminOptions::new())).unwrap();
+        assert!(changed.iter().all(Result::is_ok), "{changed:?}");
+    }
+
+    /// Adds partitions to a topic, up to this many.
+    pub fn add_partitions(&self, name: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.settings().create().unwrap();
+        let more = NewPartitions::new(name, partitions);
+        let made = block_on(admin.create_partitions([&more], &AdminOptions::new())).unwrap();
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+        let consumer = self.consumer("");
+        eventually(|| match led_partitions(&consumer, name) {
+            Ok(led) if led.len() == partitions => Ok(()),
+            other => Err(format!("`{name}` has no leaders: {other:?}")),
+        });
+    }
+
+    /// Produces records in a transaction of their own that is committed or aborted: both leave a marker,
+    /// which takes an offset.
+    pub fn produce_transaction(
+        &self,
+        topic: &str,
+        messages: impl IntoIterator<Item = Message>,
+        commit: bool,
+    ) {
+        let limit = patience(REQUEST);
+        let producer: BaseProducer<Acknowledgements> = self
+            .settings()
+            .set("transactional.id", self.unique("transaction"))
+            .create_with_context(Acknowledgements(Arc::default()))
+            .unwrap();
+        producer.init_transactions(limit).unwrap();
+        producer.begin_transaction().unwrap();
+        for message in messages {
+            send(&producer, topic, &message);
+        }
+        producer.flush(limit).unwrap();
+        if commit {
+            producer.commit_transaction(limit).unwrap();
+        } else {
+            producer.abort_transaction(limit).unwrap();
+        }
     }
 
     /// Takes the records before this offset away, as retention does.
