@@ -1,14 +1,25 @@
-//! A message's headers, whatever their keys are.
+//! A message as a record, with its headers, whatever their keys are.
 
 use std::ffi::CStr;
 use std::ptr;
 
 use bytes::Bytes;
 use rdkafka::bindings::{rd_kafka_header_get_all, rd_kafka_message_headers};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::record::Header;
+use crate::record::{Header, Record};
+
+/// The record, copied out of librdkafka's buffer.
+pub(super) fn record(message: &BorrowedMessage<'_>) -> Record {
+    Record {
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis(),
+        key: message.key().map(Bytes::copy_from_slice),
+        payload: message.payload().map(Bytes::copy_from_slice),
+        headers: headers(message),
+    }
+}
 
 /// The headers in order. Bytes of a key that are not UTF-8 become U+FFFD: brokers let any bytes
 /// pass, and rdkafka's own reader panics on them.

@@ -1,7 +1,7 @@
 //! Kafka: the only user of rdkafka.
 //!
 //! [`Consumer`] is one `BaseConsumer`, polled by one thread; [`Producer`] writes dead letters;
-//! [`MockCluster`] is librdkafka's in-process cluster for the demo and quick tests, [`Peer`] an
+//! [`Window`] reads a topic once and joins no group; [`MockCluster`] is librdkafka's in-process cluster for the demo and quick tests, [`Peer`] an
 //! ordinary client for them.
 
 mod begin;
@@ -15,6 +15,7 @@ mod probe;
 mod producer;
 mod retention;
 mod settings;
+mod window;
 
 pub use begin::Beginning;
 pub use consumer::{Assignments, Consumer, Fetched};
@@ -25,6 +26,7 @@ pub use peer::Peer;
 pub use probe::{Probe, ProbeError, probe};
 pub use producer::{Letter, Producer};
 pub use retention::Retentions;
+pub use window::{Next, Open, OpenError, Window};
 
 /// What the client refuses of its settings. Invariant 10: librdkafka's own words hold the value, which
 /// may be a password, and so does the error that it gives.

@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -14,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaError;
-use super::headers::headers;
+use super::headers::record;
 use crate::record::Record;
 
 /// How long the cluster may take to answer.
@@ -186,13 +185,7 @@ fn read_partition(
             None => continue,
             Some(message) => message.map_err(KafkaError::Request)?,
         };
-        records.push(Record {
-            offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis(),
-            key: message.key().map(Bytes::copy_from_slice),
-            payload: message.payload().map(Bytes::copy_from_slice),
-            headers: headers(&message),
-        });
+        records.push(record(&message));
         if message.offset() + 1 >= high {
             return Ok(());
         }

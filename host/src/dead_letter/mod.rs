@@ -6,12 +6,16 @@
 //! too large for its topic is written without message and backtrace; while letters are not taken, their
 //! pipeline pauses.
 
+mod accepted;
+pub mod letter;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+pub use self::accepted::Accepted;
 use crate::fault::{Code, Domain, Fault};
 use crate::kafka::{Letter, Producer, Refusal};
 use crate::record::Header;
@@ -268,7 +272,7 @@ fn headers(debt: &Debt, fault: &Fault, origin: &Origin, accepted: &[usize]) -> V
             value: Some(Bytes::copy_from_slice(clip(value).as_bytes())),
         });
     };
-    add("__connect.errors.topic", &id.topic);
+    add(letter::FIRST, &id.topic);
     add("__connect.errors.partition", &id.partition.to_string());
     add("__connect.errors.offset", &record.offset.to_string());
     add("__connect.errors.connector.name", &origin.pipeline);
@@ -295,8 +299,9 @@ fn headers(debt: &Debt, fault: &Fault, origin: &Origin, accepted: &[usize]) -> V
         add("xylem.plugin.digest", &plugin.digest);
     }
     if !accepted.is_empty() {
-        let list: Vec<String> = accepted.iter().map(ToString::to_string).collect();
-        add("xylem.accepted", &list.join(","));
+        // Never clipped: a replay sends what it does not name.
+        let value = Some(Bytes::from(accepted::write(accepted)));
+        headers.push(Header { key: "xylem.accepted".to_owned(), value });
     }
     headers
 }
