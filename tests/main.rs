@@ -21,6 +21,7 @@ mod letters;
 mod membership;
 mod neighbours;
 mod offsets;
+mod replay;
 mod sandbox;
 mod torture;
 mod try_;

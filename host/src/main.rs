@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xylem::commands::{Exit, check, demo, inspect, is_closed, precompile, run, torture, try_};
+use xylem::commands::{
+    Exit, check, demo, inspect, is_closed, precompile, replay, run, torture, try_,
+};
 use xylem::telemetry::{self, LogArgs};
 
 /// Carries Kafka topics through WebAssembly plugins into Adobe Experience Platform.
@@ -36,6 +38,7 @@ enum Command {
     Precompile(precompile::Args),
     Inspect(inspect::Args),
     Torture(torture::Args),
+    Replay(replay::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Precompile(args) => precompile::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Torture(args) => torture::run(args),
+        Command::Replay(args) => replay::run(args),
     };
     ended.unwrap_or_else(|error| {
         if error.downcast_ref::<std::io::Error>().is_some_and(is_closed) {

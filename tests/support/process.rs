@@ -64,13 +64,18 @@ impl Setup {
 
     /// Starts `xylem run -c xylem.yaml`.
     pub fn start(self) -> Xylem {
-        self.start_program(&binary("xylem"))
+        self.start_with(&["run", "-c", "xylem.yaml"])
     }
 
-    /// [`Setup::start`] with another build of `xylem`.
-    pub fn start_program(self, program: &Path) -> Xylem {
+    /// Starts another command that has a cache of native code.
+    pub fn start_with(self, arguments: &[&str]) -> Xylem {
+        self.start_program(&binary("xylem"), arguments)
+    }
+
+    /// [`Setup::start_with`] with another build of `xylem`.
+    pub fn start_program(self, program: &Path, arguments: &[&str]) -> Xylem {
         let mut command = Command::new(program);
-        command.args(["run", "-c", "xylem.yaml"]).current_dir(self.folder.path());
+        command.args(arguments).current_dir(self.folder.path());
         // Native code is kept between runs, and not in the user's own cache.
         command.arg("--cache").arg(target().join("tmp/native"));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -1,10 +1,11 @@
-//! One record through a pipeline, without Kafka and AEP: what `try` shows and `check` compares.
+//! One record through a pipeline, without Kafka and AEP: what `try` shows, `check` compares and `replay`
+//! counts and sends.
 
 use crate::fault::Fault;
 use crate::generation::Pipeline;
 use crate::id::{Ids, Place};
 use crate::plugin::{Outcome, RunError, Runner};
-use crate::record::{Event, PartitionId, Record};
+use crate::record::{Event, Operation, PartitionId, Record};
 use crate::schema::Warning;
 use crate::transform::prepare;
 use crate::validate::Refusal;
@@ -21,10 +22,14 @@ pub enum Attempt {
 
 /// An event and what is said of it.
 pub struct Attempted {
+    /// The host's id of it.
+    pub id: String,
     /// The destination that it names, or the pipeline's first.
     pub destination: String,
     /// The entity as JSON text; with its `_id` where it is valid.
     pub body: String,
+    /// What is asked of its destination.
+    pub operation: Operation,
     /// Warnings of a valid event, or why it may not be sent.
     pub verdict: Result<Vec<Warning>, Refusal>,
 }
@@ -48,10 +53,22 @@ pub fn attempt(
     partition: &PartitionId,
     records: &[Record],
 ) -> Result<Vec<Attempt>, RunError> {
-    let mut outcomes = Vec::with_capacity(records.len());
-    while let Some(rest @ [_, ..]) = records.get(outcomes.len()..) {
-        outcomes.extend(runner.transform(partition, rest)?);
+    let mut attempts = Vec::with_capacity(records.len());
+    while let Some(rest @ [_, ..]) = records.get(attempts.len()..) {
+        attempts.extend(attempt_first(pipeline, runner, ids, partition, rest)?);
     }
+    Ok(attempts)
+}
+
+/// As [`attempt`], for as many of the first records as may be held at once, one at least.
+pub fn attempt_first(
+    pipeline: &Pipeline,
+    runner: &mut Runner,
+    ids: &Ids,
+    partition: &PartitionId,
+    records: &[Record],
+) -> Result<Vec<Attempt>, RunError> {
+    let outcomes = runner.transform(partition, records)?;
     let attempts = records.iter().zip(outcomes).map(|(record, outcome)| match outcome {
         Outcome::Filter(reason) => Attempt::Filter(reason),
         Outcome::Reject(fault) => Attempt::Reject(fault),
@@ -64,7 +81,7 @@ pub fn attempt(
             let events = events.into_iter().enumerate();
             Attempt::Emit(
                 events
-                    .map(|(index, event)| attempted(pipeline, event, &ids.id(place, index)))
+                    .map(|(index, event)| attempted(pipeline, event, ids.id(place, index)))
                     .collect(),
             )
         }
@@ -72,16 +89,14 @@ pub fn attempt(
     Ok(attempts.collect())
 }
 
-fn attempted(pipeline: &Pipeline, event: Event, id: &str) -> Attempted {
+fn attempted(pipeline: &Pipeline, event: Event, id: String) -> Attempted {
     let first = || pipeline.routes.first().map_or_else(String::new, |route| route.name.to_string());
     let destination = event.route.clone().unwrap_or_else(first);
+    let operation = event.operation.unwrap_or_default();
     let body = event.body.clone();
-    match prepare(pipeline, event, id) {
-        Ok(prepared) => Attempted {
-            destination,
-            body: prepared.event.body,
-            verdict: Ok(prepared.event.warnings),
-        },
-        Err(refusal) => Attempted { destination, body, verdict: Err(refusal) },
-    }
+    let (body, verdict) = match prepare(pipeline, event, &id) {
+        Ok(prepared) => (prepared.event.body, Ok(prepared.event.warnings)),
+        Err(refusal) => (body, Err(refusal)),
+    };
+    Attempted { id, destination, body, operation, verdict }
 }

@@ -5,15 +5,20 @@ pub mod check;
 pub mod demo;
 pub mod inspect;
 pub mod precompile;
+pub mod replay;
 pub mod run;
 pub mod torture;
 pub mod try_;
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use crate::config::{self, Aep, Loaded};
+use crate::generation::Generation;
+use crate::http::{Client, Token};
 use crate::plugin::{Cache, Compile, Engine, LoadError, Loader};
 
 /// How a command ends. Scripts rely on these numbers.
@@ -69,6 +74,56 @@ impl CacheArgs {
         let compile = std::env::current_exe().map_or(Compile::InProcess, Compile::Child);
         Ok(Loader::new(Engine::new()?, cache, compile))
     }
+}
+
+/// A configuration with one of its pipelines, and its generation. None where it has been said what is wrong
+/// with it.
+fn one_pipeline(
+    file: &Path,
+    pipeline: &str,
+    cache: &CacheArgs,
+) -> anyhow::Result<Option<(Loaded, Generation)>> {
+    let mut loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            say(errors);
+            return Ok(None);
+        }
+    };
+    if let Err(others) = keep_only(pipeline, &mut loaded) {
+        let file = file.display();
+        say(format_args!("`{file}` has no pipeline `{pipeline}`; it has {}", others.join(", ")));
+        return Ok(None);
+    }
+    match Generation::build(&loaded, &cache.loader()?) {
+        Ok(generation) => Ok(Some((loaded, generation))),
+        Err(problems) => {
+            for problem in problems {
+                say(problem);
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Leaves one pipeline and its destinations, so that what is wrong with the others does not matter. Where
+/// there is no such pipeline, the error is the names of those that there are.
+fn keep_only(pipeline: &str, loaded: &mut Loaded) -> Result<(), Vec<String>> {
+    let config = &mut loaded.config;
+    let Some(kept) = config.pipelines.get(pipeline) else {
+        return Err(config.pipelines.keys().map(|name| format!("`{name}`")).collect());
+    };
+    config.destinations.retain(|name, _| kept.destinations.contains(name));
+    config.pipelines.retain(|name, _| name == pipeline);
+    Ok(())
+}
+
+/// What asks AEP and its token endpoint, or why there is none.
+fn clients(aep: &Aep, connections: usize) -> Result<(Client, Option<Arc<Token>>), String> {
+    let client = Client::new(aep, connections).map_err(|error| error.to_string())?;
+    let token = aep.auth.as_ref().map(|auth| Token::new(auth, client.clone()));
+    let token = token.transpose().map_err(|error| error.to_string())?;
+    Ok((client, token.map(Arc::new)))
 }
 
 #[cfg(test)]

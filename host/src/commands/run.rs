@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// A thread that panics would leave its partitions standing while all else looks well. The process ends
 /// instead, and what was in flight comes again. The panic's own words may quote a record.
 #[expect(clippy::exit, reason = "there is no way back from here")]
-fn end_on_panic() {
+pub(super) fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "xylem has a bug and ends; what is not settled comes again");

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Report;
-use crate::commands::Exit;
-use crate::config::{Aep, KeyPath, Loaded, Problem, count};
+use crate::commands::{Exit, clients};
+use crate::config::{KeyPath, Loaded, Problem, count};
 use crate::deliver::{Destination, Quota};
 use crate::fault::{Code, Domain};
-use crate::http::{Client, Token};
 use crate::kafka::{self, ProbeError};
 
 /// How long brokers may take to answer: a TLS and SASL handshake over a slow network, twice.
@@ -72,7 +71,7 @@ fn kafka(loaded: &Loaded, report: &mut Report) {
 async fn aep(loaded: &Loaded, report: &mut Report) {
     let aep = &loaded.config.aep;
     let section = KeyPath::root().key("aep");
-    let (client, token) = match clients(aep) {
+    let (client, token) = match clients(aep, 1) {
         Ok(made) => made,
         Err(message) => {
             report.found(Exit::Configuration, vec![loaded.error(&section, message)]);
@@ -123,11 +122,4 @@ impl Report {
         let problem: Problem = loaded.error(at, message).hint(code.advice());
         self.found(exit, vec![problem]);
     }
-}
-
-fn clients(aep: &Aep) -> Result<(Client, Option<Arc<Token>>), String> {
-    let client = Client::new(aep, 1).map_err(|error| error.to_string())?;
-    let token = aep.auth.as_ref().map(|auth| Token::new(auth, client.clone()));
-    let token = token.transpose().map_err(|error| error.to_string())?;
-    Ok((client, token.map(Arc::new)))
 }

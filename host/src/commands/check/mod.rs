@@ -193,7 +193,7 @@ fn ways(loaded: &Loaded) -> Vec<Way> {
 }
 
 /// What plugins say while they start goes to stderr; of what they say of samples nothing is shown.
-fn lines_to_stderr() -> Sink {
+pub(super) fn lines_to_stderr() -> Sink {
     std::sync::Arc::new(|line: Line<'_>| {
         if line.phase == Phase::Init {
             // Where stderr is gone there is nobody to tell.

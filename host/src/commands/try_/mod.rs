@@ -16,9 +16,9 @@ use anyhow::Context as _;
 use self::show::Shown;
 use self::split::{Cut, split};
 use super::attempt::{Attempt, attempt};
-use super::{CacheArgs, Exit, is_closed, say, unless_closed};
-use crate::config::{self, Loaded, Split};
-use crate::generation::{Generation, Pipeline};
+use super::{CacheArgs, Exit, is_closed, one_pipeline, say, unless_closed};
+use crate::config::{Loaded, Split};
+use crate::generation::Pipeline;
 use crate::id::Ids;
 use crate::plugin::{Hooks, Line, Runner, Sink, WORKER_STACK_BYTES};
 use crate::record::{Header, PartitionId, Record};
@@ -68,26 +68,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut loaded = match config::load(&args.config) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            say(errors);
-            return Ok(Exit::Configuration.into());
-        }
-    };
-    if let Err(others) = keep_only(&args.pipeline, &mut loaded) {
-        let (file, wanted) = (args.config.display(), &args.pipeline);
-        say(format_args!("`{file}` has no pipeline `{wanted}`; it has {}", others.join(", ")));
+    let Some((loaded, generation)) = one_pipeline(&args.config, &args.pipeline, &args.cache)?
+    else {
         return Ok(Exit::Configuration.into());
-    }
-    let generation = match Generation::build(&loaded, &args.cache.loader()?) {
-        Ok(generation) => generation,
-        Err(problems) => {
-            for problem in problems {
-                say(problem);
-            }
-            return Ok(Exit::Configuration.into());
-        }
     };
     let Some(pipeline) = generation.pipelines.values().next() else { return Ok(Exit::Bug.into()) };
     // A guest needs a worker's stack, and the main thread's may be smaller.
@@ -97,18 +80,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         running.join().map_err(|_| anyhow::anyhow!("the thread that runs plugins panicked"))?
     })?;
     Ok(exit.into())
-}
-
-/// Leaves one pipeline and its destinations, so that what is wrong with the others does not matter. Where
-/// there is no such pipeline, the error is the names of those that there are.
-fn keep_only(pipeline: &str, loaded: &mut Loaded) -> Result<(), Vec<String>> {
-    let config = &mut loaded.config;
-    let Some(kept) = config.pipelines.get(pipeline) else {
-        return Err(config.pipelines.keys().map(|name| format!("`{name}`")).collect());
-    };
-    config.destinations.retain(|name, _| kept.destinations.contains(name));
-    config.pipelines.retain(|name, _| name == pipeline);
-    Ok(())
 }
 
 /// Every input, in order.

@@ -194,10 +194,12 @@ fn fault_page(fault: &Fault, out: &mut dyn Write) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::fault::{Code, PluginRef};
+    use crate::record::Operation;
     use crate::schema::{Violation, Violations, Warning, WarningCode};
 
     fn event(body: &str, verdict: Result<Vec<Warning>, Refusal>) -> Attempted {
-        Attempted { destination: "web".to_owned(), body: body.to_owned(), verdict }
+        let (destination, body) = ("web".to_owned(), body.to_owned());
+        Attempted { id: String::new(), destination, body, operation: Operation::Create, verdict }
     }
 
     fn invalid() -> Refusal {

@@ -145,8 +145,9 @@ pipelines:
             emulator.inlet_url("orders"),
             repository().join("tests/bench/order/schema.json").display(),
         );
-        let mut processes: Vec<_> =
-            (0..PROCESSES).map(|_| Setup::new(&text).start_program(xylem)).collect();
+        let mut processes: Vec<_> = (0..PROCESSES)
+            .map(|_| Setup::new(&text).start_program(xylem, &["run", "-c", "xylem.yaml"]))
+            .collect();
         for process in &mut processes {
             process.wait_ready();
         }
