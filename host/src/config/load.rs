@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use schemars::schema_for;
 use serde_json::Value as Json;
@@ -21,6 +22,9 @@ use super::yaml;
 
 /// The most bytes of a configuration file; a `ConfigMap` holds one mebibyte.
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// What the types say of a configuration's shape.
+static SCHEMA: LazyLock<Json> = LazyLock::new(|| Json::from(schema_for!(Config)));
 
 /// A configuration that can be used, as far as can be known from files alone.
 pub struct Loaded {
@@ -117,8 +121,7 @@ pub fn load_text(
     }
 
     let mut resolver = Resolver::new(&base_dir, environment);
-    let schema = Json::from(schema_for!(Config));
-    let mut shape = Shape { schema: &schema, problems: &mut problems, resolver: &mut resolver };
+    let mut shape = Shape { schema: &SCHEMA, problems: &mut problems, resolver: &mut resolver };
     let json = shape.check(&root);
     let referenced = resolver.files;
 

@@ -22,6 +22,8 @@ use crate::record::Operation;
 mod call;
 mod classify;
 mod envelope;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod inlet;
 mod metrics;

@@ -8,6 +8,7 @@ pub use backoff::{Backoff, Dice, RETRY_AFTER_CAP, retry_after, spread};
 pub use client::{Answer, Client, ClientError, SendError, Transport};
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+pub(crate) use token::read as read_grant;
 pub use token::{Bearer, Token, TokenError, TokenFault, TokenStatus};
 #[cfg(test)]
 pub(crate) use token::{TokenTiming, refusal};

@@ -322,13 +322,15 @@ fn due(state: &State) -> Option<Instant> {
 /// The header and lifetime that an answer grants, or the code of what it refuses.
 ///
 /// Invariant 10: the body of a refusal is not kept, for it may repeat what was sent.
-fn read(answer: &Result<Answer, SendError>) -> Result<(HeaderValue, Duration), Code> {
+pub(crate) fn read(answer: &Result<Answer, SendError>) -> Result<(HeaderValue, Duration), Code> {
     let answer = answer.as_ref().map_err(|_| Code::TokenUnreachable)?;
     if let Some(code) = refusal(answer.status) {
         return Err(code);
     }
-    let granted = serde_json::from_slice::<Granted>(&answer.body);
-    let granted = granted.map_err(|_| Code::TokenUnreachable)?;
+    // A list would be read as the members in their order.
+    let is_object = answer.body.trim_ascii_start().starts_with(b"{");
+    let granted = serde_json::from_slice::<Granted>(&answer.body).ok().filter(|_| is_object);
+    let granted = granted.ok_or(Code::TokenUnreachable)?;
     let header = format!("Bearer {}", granted.access_token.expose());
     let mut header = HeaderValue::try_from(header).map_err(|_| Code::TokenUnreachable)?;
     header.set_sensitive(true);

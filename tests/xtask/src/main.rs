@@ -7,6 +7,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod guests;
 mod process;
 mod test;
@@ -47,6 +48,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Looks for input that breaks the parsers of foreign bytes
+    Fuzz(fuzz::Options),
     /// Builds the guests into `target/plugins`
     Plugins,
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => Ok(test::run(&options)),
         Chore::Bench(options) => bench::run(&options),
         Chore::Torture { arguments } => torture::run(&arguments),
+        Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Plugins => guests::build().map(|built| {
             print!("{built}");
             ExitCode::SUCCESS
