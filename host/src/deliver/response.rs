@@ -68,6 +68,10 @@ struct Parts<'a> {
 /// is not JSON, or has no `responses`, or another number of them: then nothing is known of any
 /// message.
 pub(super) fn read_batch(body: &[u8], count: usize) -> Option<Vec<Entry<'_>>> {
+    // A list would be read as the members in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
     let batch: Batch<'_> = serde_json::from_slice(body).ok()?;
     if batch.responses.len() != count {
         return None;
@@ -282,6 +286,7 @@ mod tests {
             "<html>Bad gateway</html>",
             "",
             "[]",
+            "[[{},{}]]",
             "\u{0}",
         ] {
             assert_eq!(said(body, 2), None, "{body}");
