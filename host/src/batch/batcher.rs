@@ -203,8 +203,6 @@ impl<E> Queue<E> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[derive(Clone, Debug, PartialEq)]
@@ -283,45 +281,5 @@ mod tests {
         assert_eq!(sent(batcher.next(now)).entries.len(), 1);
         batcher.done(&[1]);
         assert_eq!(sent(batcher.next(now)).entries, [Sized(1, 1, 5000)]);
-    }
-
-    proptest! {
-        #[test]
-        fn loses_nothing_repeats_nothing_and_keeps_order(
-            events in proptest::collection::vec((0_u64..4, 1_usize..400), 0..120),
-            slow in any::<bool>(),
-        ) {
-            let (mut batcher, now) = (batcher(config::Order::Partition), Instant::now());
-            let mut sent: Vec<Sized> = Vec::new();
-            let mut flying: Vec<Vec<u64>> = Vec::new();
-            for (n, (partition, bytes)) in events.iter().enumerate() {
-                batcher.push(*partition, Sized(*partition, n, *bytes), now);
-                while let Next::Send(batch) = batcher.next(now) {
-                    prop_assert!(batch.entries.len() <= 3);
-                    prop_assert!(batch.bytes <= 1000 || batch.entries.len() == 1);
-                    prop_assert!(flying.iter().flatten().all(|p| !batch.partitions.contains(p)));
-                    sent.extend(batch.entries);
-                    flying.push(batch.partitions);
-                    if slow { break; }
-                }
-                if !slow || n % 5 == 0 {
-                    for partitions in flying.drain(..) { batcher.done(&partitions); }
-                }
-            }
-            batcher.drain();
-            loop {
-                for partitions in flying.drain(..) { batcher.done(&partitions); }
-                let Next::Send(batch) = batcher.next(now) else { break };
-                sent.extend(batch.entries);
-                flying.push(batch.partitions);
-            }
-            prop_assert_eq!(sent.len(), events.len());
-            prop_assert_eq!(batcher.waiting(), 0);
-            for partition in 0..4 {
-                let order: Vec<usize> =
-                    sent.iter().filter(|e| e.0 == partition).map(|e| e.1).collect();
-                prop_assert!(order.is_sorted());
-            }
-        }
     }
 }

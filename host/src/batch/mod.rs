@@ -3,5 +3,8 @@
 mod batcher;
 mod outbox;
 
+#[cfg(test)]
+mod model;
+
 pub use batcher::{Batch, Batcher, Entry, Next};
 pub use outbox::{Outbound, Outbox};
