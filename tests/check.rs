@@ -135,3 +135,19 @@ fn what_cannot_be_reached_is_told_apart_from_what_is_wrong() {
         assert!(message.contains("refused"), "{message}");
     });
 }
+
+#[test]
+fn a_wrong_configuration_ends_run_with_2_before_it_begins() {
+    within(LIMIT, || {
+        let setup = setup();
+        let path = setup.folder().join("xylem.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let without_inlet = text.replace("    inlet: http://127.0.0.1:9/collection/x\n", "");
+        assert_ne!(text, without_inlet);
+        std::fs::write(&path, without_inlet).unwrap();
+        let output = run_to_end(setup.folder(), &["run", "-c", "xylem.yaml"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("`inlet`"), "{said}");
+    });
+}

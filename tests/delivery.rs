@@ -180,3 +180,26 @@ fn invariant_11_missing_topics_are_told_and_waited_for() {
         xylem.stop();
     });
 }
+
+/// A slow AEP holds one request of each partition, not one of all.
+#[test]
+fn requests_of_several_partitions_are_on_their_way_at_once() {
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let world = World::new(kafka, 4, Style::Production);
+        let slow = world.emulator.control().fault(Fault::new(Kind::Latency { ms: 2_000 }));
+        world.produce(4, 2_000);
+        let mut xylem = world.orders().start();
+        xylem.wait_ready();
+        eventually(|| match &xylem.status()["destinations"][0]["requests_in_flight"] {
+            four if *four == 4 => Ok(()),
+            other => Err(format!("{other} requests are on their way")),
+        });
+        world.emulator.control().clear(slow);
+        world.wait_accepted(8_000);
+        let (status, _) = xylem.stop();
+        assert_eq!(status.code(), Some(0));
+        World::assert_in_order(&world.arrivals());
+        world.assert_committed();
+    });
+}

@@ -209,6 +209,7 @@ fn first_ids(world: &World) -> BTreeSet<(String, String)> {
         group: world.kafka.unique("group"),
         emulator: emulator(Style::Production),
         start: "earliest",
+        batch: world.batch,
     };
     run_all(&other, documents(&other, REPAIRED));
     let ids = ids(&other);

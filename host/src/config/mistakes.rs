@@ -162,6 +162,10 @@ mistakes! {
     inlet_is_another_url: [("collection/abc123", "inlet/abc123")];
     schema_id_is_alt_id: [("https://ns.adobe.com/acme/schemas/1", "_acme.schemas.1")];
     raw_without_flow: [("    flow: 9c1d\n", "")];
+    header_that_cannot_be_sent: [
+        ("    flow: 9c1d", "    flow: 9c1d\n    headers: { x-note: \"a\\nb\", \"x note\": c, Authorization: d }")
+    ];
+    pipeline_without_dead_letter: [("    dead_letter: { topic: orders.dead }\n", "")];
     authenticate_without_credential: [
         ("  auth:
     client_id: 1f2e3d

@@ -159,6 +159,24 @@ async fn invariant_11_a_token_endpoint_that_is_away_or_refuses_is_waited_for() {
 }
 
 #[tokio::test]
+async fn invariant_11_a_token_endpoint_that_takes_no_connection_is_waited_for() {
+    let inlet = Server::start(|_, _| taken()).await;
+    let gone = Server::start(|_, _| taken()).await;
+    let (token, address) = (gone.token(), gone.url(""));
+    drop(gone);
+    let destination = inlet.destination_with("", Some(Arc::clone(&token)));
+    let back = async {
+        until(|| token.status().failed > 2).await;
+        let fault = token.status().fault.unwrap();
+        assert_eq!(fault.code, Code::TokenUnreachable);
+        Server::start_at(address.trim_start_matches("http://"), |_, _| grant(1, 86_399)).await
+    };
+    let (verdicts, endpoint) = tokio::join!(deliver(&destination, "a b"), back);
+    assert_eq!(verdicts, ["ok", "ok"]);
+    assert_eq!((fetches(&endpoint), sent_with(&inlet)), (1, vec!["t1".to_owned()]));
+}
+
+#[tokio::test]
 async fn an_answer_without_a_token_is_none() {
     let count = AtomicUsize::new(0);
     let server = Server::start(move |_, _| match count.fetch_add(1, Ordering::SeqCst) {
