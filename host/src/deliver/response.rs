@@ -90,8 +90,10 @@ fn read_entry(raw: &RawValue) -> Entry<'_> {
     };
     let said = match (read_status(status), read_status(status_code)) {
         (Said::Unreadable, _) | (_, Said::Unreadable) => Said::Unreadable,
-        (Said::Status(a), Said::Status(b)) => Said::Status(a.max(b)),
         (known, Said::Nothing) | (Said::Nothing, known) => known,
+        // 100 is no success beside 200.
+        (Said::Status(200..=299), other) | (other, Said::Status(200..=299)) => other,
+        (Said::Status(a), Said::Status(b)) => Said::Status(a.max(b)),
     };
     Entry { said, raw, xaction_id }
 }
@@ -260,8 +262,8 @@ mod tests {
     #[test]
     fn a_status_is_a_number_or_its_text() {
         let body = r#"{"responses":[{"status":"400"},{"statusCode":" 503 "},{"status":200},
-            {"status":null},{"status":200,"statusCode":400},{"status":"bad"},{"status":4000},
-            {"status":{}},{"status":40.5},[],null,"ok"]}"#;
+            {"status":null},{"status":200,"statusCode":400},{"status":100,"statusCode":200},
+            {"status":"bad"},{"status":4000},{"status":{}},{"status":40.5},[],null,"ok"]}"#;
         let unreadable = [Said::Unreadable; 7];
         let mut expected = vec![
             Said::Status(400),
@@ -269,9 +271,10 @@ mod tests {
             Said::Status(200),
             Said::Nothing,
             Said::Status(400),
+            Said::Status(100),
         ];
         expected.extend(unreadable);
-        assert_eq!(said(body, 12), Some(expected));
+        assert_eq!(said(body, 13), Some(expected));
     }
 
     #[test]
