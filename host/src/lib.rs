@@ -31,3 +31,5 @@ pub mod commands;
 
 #[cfg(test)]
 mod manual;
+#[cfg(test)]
+mod rig;

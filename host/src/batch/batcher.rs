@@ -274,6 +274,31 @@ mod tests {
     }
 
     #[test]
+    fn invariant_3_a_small_request_leaves_out_a_partition_that_waits_for_its_own() {
+        let (mut batcher, now) = (batcher(config::Order::Partition), Instant::now());
+        let late = now + Duration::from_millis(10);
+        batcher.push(1, Sized(1, 0, 10), now);
+        assert_eq!(sent(batcher.next(late)).partitions, [1]);
+        batcher.push(1, Sized(1, 1, 10), now);
+        batcher.push(2, Sized(2, 0, 10), now);
+        assert_eq!(sent(batcher.next(late)).partitions, [2]);
+    }
+
+    #[test]
+    fn partitions_take_turns() {
+        let (mut batcher, now) = (batcher(config::Order::Partition), Instant::now());
+        for n in 0..12 {
+            batcher.push(n % 2, Sized(n % 2, 0, 10), now);
+        }
+        for expected in [[0], [1], [0], [1]] {
+            let batch = sent(batcher.next(now));
+            assert_eq!(batch.entries.len(), 3);
+            assert_eq!(batch.partitions, expected);
+            batcher.done(&batch.partitions);
+        }
+    }
+
+    #[test]
     fn an_event_above_the_limit_travels_alone() {
         let (mut batcher, now) = (batcher(config::Order::Partition), Instant::now());
         batcher.push(1, Sized(1, 0, 10), now);

@@ -176,58 +176,132 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::dead_letter::{DeadLetters, Origin};
-    use crate::deliver::Quota;
-    use crate::http::Client;
-    use crate::kafka::Producer;
-    use crate::record::{Operation, PartitionId, Record};
-    use crate::settle::{Budget, Debt};
-    use crate::telemetry::{Faults, Metrics};
+    use std::time::Duration;
 
-    fn outbox() -> Arc<Outbox> {
-        let settings: config::Destination = serde_saphyr::from_str(
-            "inlet: http://127.0.0.1:9/collection/i1\nschema: {id: s, file: s.json}\ndataset: d",
-        )
-        .unwrap();
-        let aep = serde_saphyr::from_str("organisation: ORG@AdobeOrg").unwrap();
-        let client = Client::new(&aep, 1).unwrap();
-        let quota = Arc::new(Quota::new(&config::Quota::default()));
-        let destination = Destination::new("d", &settings, &aep, client, None, quota).unwrap();
-        Outbox::new(destination, &settings)
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::rig::{self, Assignment};
+    use crate::settle::Settlement;
+
+    /// An inlet that tells of each request, and answers it when it is told what.
+    struct Inlet {
+        address: String,
+        asked: mpsc::Receiver<()>,
+        answers: mpsc::Sender<&'static str>,
     }
 
-    fn event(
-        outbox: &Outbox,
-        partition: &Arc<Partition>,
-        dead_letters: &Arc<DeadLetters>,
-    ) -> Outbound {
-        let record = Record { offset: 7, ..Record::default() };
-        let origin = Origin { topic: "dead".into(), pipeline: "p".into(), generation: "g".into() };
-        let debt = Debt::new(Arc::clone(partition), record);
-        let owed = Owed::new(debt, 1, &Arc::new(origin), dead_letters);
-        let message = outbox.destination().encode("id", "{}", Operation::Create).unwrap();
-        Outbound { message, owed, index: 0 }
+    impl Inlet {
+        async fn start() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("http://{}/collection/i1", listener.local_addr().unwrap());
+            let (ask, asked) = mpsc::channel(1);
+            let (answers, mut answer) = mpsc::channel::<&str>(1);
+            TaskTracker::new().spawn(async move {
+                while let Some(stream) = asked_by(&listener, &ask).await {
+                    say(stream, answer.recv().await).await;
+                }
+            });
+            Self { address, asked, answers }
+        }
+    }
+
+    /// Reads a request and tells of it; none where nobody listens any more.
+    async fn asked_by(listener: &TcpListener, ask: &mpsc::Sender<()>) -> Option<TcpStream> {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"]}") {
+            assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+        }
+        ask.send(()).await.ok()?;
+        Some(stream)
+    }
+
+    /// Answers; without an answer the connection just closes.
+    async fn say(mut stream: TcpStream, body: Option<&str>) {
+        let Some(body) = body else { return };
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 207 Multi-Status\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all((head + body).as_bytes()).await.unwrap();
+    }
+
+    /// An event of a record of its own.
+    fn event(assignment: &Assignment, offset: i64) -> Outbound {
+        let debt = assignment.debt(rig::record(offset));
+        let owed = Owed::new(debt, 1, &rig::origin(), &rig::dead_letters());
+        Outbound { message: Message { bytes: Bytes::from_static(b"{}") }, owed, index: 0 }
+    }
+
+    async fn within<T>(future: impl Future<Output = T>) -> T {
+        let limit = Duration::from_secs(30);
+        tokio::time::timeout(limit, future).await.expect("the test takes too long")
+    }
+
+    #[tokio::test]
+    async fn invariant_3_the_next_request_waits_for_the_verdict_of_the_one_before() {
+        let (mut inlet, assignment) = (Inlet::start().await, Assignment::new());
+        let settings = rig::destination_settings(&inlet.address);
+        let outbox = Outbox::new(rig::destination(&settings), &settings);
+        outbox.drain();
+        let (tasks, cancelled) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(Arc::clone(&outbox).run(tasks.clone(), cancelled.clone()));
+
+        outbox.push(&assignment.partition, vec![event(&assignment, 0)]);
+        within(inlet.asked.recv()).await.unwrap();
+        outbox.push(&assignment.partition, vec![event(&assignment, 1)]);
+        // Long enough for a request that waits for nothing.
+        let early = tokio::time::timeout(Duration::from_millis(200), inlet.asked.recv()).await;
+        assert!(early.is_err(), "the first has no verdict yet");
+        assert_eq!((outbox.waiting(), assignment.settled()), (1, Vec::new()));
+
+        inlet.answers.send("{\"responses\":[{}]}").await.unwrap();
+        within(inlet.asked.recv()).await.unwrap();
+        assert_eq!(assignment.settled(), [(0, Settlement::Delivered)]);
+        cancelled.cancel();
+        tasks.close();
+        within(tasks.wait()).await;
+        assert_eq!(assignment.settled(), [], "what has no verdict is not settled");
+    }
+
+    #[tokio::test]
+    async fn invariant_3_a_request_of_a_partition_that_is_gone_is_given_up() {
+        let (mut inlet, assignment) = (Inlet::start().await, Assignment::new());
+        let settings = rig::destination_settings(&inlet.address);
+        let outbox = Outbox::new(rig::destination(&settings), &settings);
+        outbox.drain();
+        let (tasks, cancelled) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(Arc::clone(&outbox).run(tasks.clone(), cancelled.clone()));
+        outbox.push(&assignment.partition, vec![event(&assignment, 0)]);
+        within(inlet.asked.recv()).await.unwrap();
+        assignment.partition.end();
+        outbox.forget(&assignment.partition);
+        within(async {
+            while assignment.budget.used() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        assert_eq!(assignment.settled(), [], "nobody knows whether it arrived");
+        cancelled.cancel();
     }
 
     #[test]
     fn invariant_3_what_a_plugin_ends_with_after_its_partition_was_taken_away_is_not_sent() {
-        let kafka = serde_saphyr::from_str("{brokers: '127.0.0.1:9', group: g, start: earliest}");
-        let producer = Producer::new(&kafka.unwrap()).unwrap();
-        let dead_letters = DeadLetters::new(producer, Faults::new(Metrics::default()));
-        let budget = Arc::new(Budget::new(1 << 20));
-        let assigned = |term| {
-            let id = PartitionId { topic: "orders".into(), partition: 3 };
-            Arc::new(Partition::new(id, term, Arc::clone(&budget), Arc::default()))
-        };
-        let (outbox, old, new) = (outbox(), assigned(1), assigned(2));
-        outbox.push(&old, vec![event(&outbox, &old, &dead_letters)]);
+        let (old, new) = (Assignment::new(), Assignment::of_term(2));
+        let settings = rig::nowhere();
+        let outbox = Outbox::new(rig::destination(&settings), &settings);
+        outbox.push(&old.partition, vec![event(&old, 7)]);
         assert_eq!(outbox.waiting(), 1);
-        old.end();
-        outbox.forget(&old);
-        outbox.push(&old, vec![event(&outbox, &old, &dead_letters)]);
+        old.partition.end();
+        outbox.forget(&old.partition);
+        outbox.push(&old.partition, vec![event(&old, 7)]);
         assert_eq!(outbox.waiting(), 0);
-        outbox.push(&new, vec![event(&outbox, &new, &dead_letters)]);
+        outbox.push(&new.partition, vec![event(&new, 7)]);
         assert_eq!(outbox.waiting(), 1);
     }
 }

@@ -10,6 +10,8 @@ mod held;
 mod poller;
 mod retention;
 mod storm;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -344,3 +344,90 @@ fn clip(text: &str) -> &str {
     }
     text.get(..end).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Record;
+    use crate::rig::{self, Assignment};
+
+    fn refused() -> Fault {
+        Fault::new(Code::Refused, "AEP answered 400")
+    }
+
+    /// A letter as `send` makes it, before any broker has spoken.
+    fn letter(
+        assignment: &Assignment,
+        owner: &Arc<DeadLetters>,
+        record: Record,
+    ) -> Box<DeadLetter> {
+        let debt = assignment.debt(record);
+        let headers = headers(&debt, &refused(), &rig::origin(), &[0, 2]);
+        owner.waiting.fetch_add(1, Ordering::Relaxed);
+        let (topic, owner) = (Arc::clone(&rig::origin().topic), Arc::clone(owner));
+        Box::new(DeadLetter { debt, topic, headers, owner })
+    }
+
+    #[test]
+    fn invariant_2_a_letter_that_was_only_sent_settles_nothing() {
+        let (assignment, owner) = (Assignment::new(), rig::dead_letters());
+        owner.send(assignment.debt(rig::record(7)), &refused(), &rig::origin(), &[]);
+        assert_eq!((assignment.settled(), owner.waiting()), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn invariant_2_a_letter_that_the_topic_has_settles_its_record() {
+        let (assignment, owner) = (Assignment::new(), rig::dead_letters());
+        letter(&assignment, &owner, rig::record(7)).written();
+        assert_eq!(assignment.settled(), [(7, Settlement::DeadLettered)]);
+        assert_eq!((owner.waiting(), assignment.budget.used()), (0, 0));
+    }
+
+    #[test]
+    fn invariant_11_a_letter_that_the_topic_does_not_take_waits() {
+        let (assignment, owner) = (Assignment::new(), rig::dead_letters());
+        letter(&assignment, &owner, rig::record(7)).failed("no leader".to_owned());
+        assert_eq!((assignment.settled(), owner.waiting()), (Vec::new(), 1));
+        assert_eq!(owner.refusal().as_deref(), Some("`orders.dead`: no leader"));
+        assert_eq!(owner.again.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn invariant_4_a_letter_that_waits_weighs_all_that_it_carries() {
+        let (assignment, owner) = (Assignment::new(), rig::dead_letters());
+        let record = rig::record(7);
+        let weight = record.weight();
+        owner.send(assignment.debt(record), &refused(), &rig::origin(), &[]);
+        assert!(assignment.budget.used() > weight + 500, "{}", assignment.budget.used());
+    }
+
+    #[test]
+    fn a_letter_is_the_record_as_it_came_with_its_cause() {
+        let (assignment, owner) = (Assignment::new(), rig::dead_letters());
+        let header = |key: &str, value| Header { key: key.to_owned(), value };
+        let record = Record {
+            key: Some(Bytes::from_static(b"\xff")),
+            payload: Some(Bytes::from_static(b"{}")),
+            headers: vec![header("trace", None)],
+            ..rig::record(7)
+        };
+        let letter = letter(&assignment, &owner, record);
+        assert_eq!(letter.key().as_deref(), Some(&b"\xff"[..]));
+        assert_eq!(letter.payload().as_deref(), Some(&b"{}"[..]));
+        assert!(letter.headers()[0] == header("trace", None), "its own headers come first");
+        let text = |key: &str| {
+            let found = letter.headers().into_iter().find(|found| found.key == key)?;
+            found.value.map(|value| String::from_utf8(value.to_vec()).unwrap())
+        };
+        for (key, value) in [
+            ("__connect.errors.topic", "orders"),
+            ("__connect.errors.offset", "7"),
+            ("__connect.errors.exception.message", "AEP answered 400"),
+            ("xylem.code", refused().code.as_str()),
+            ("xylem.timestamp", "1000"),
+            ("xylem.accepted", "0,2"),
+        ] {
+            assert_eq!(text(key).as_deref(), Some(value), "{key}");
+        }
+    }
+}

@@ -109,3 +109,27 @@ fn further(mut settings: ClientConfig, kafka: &Kafka) -> ClientConfig {
     }
     settings
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kafka() -> Kafka {
+        serde_saphyr::from_str("{brokers: 'b:9092', group: g, start: earliest}").unwrap()
+    }
+
+    #[test]
+    fn invariant_1_no_offset_is_stored_but_by_us() {
+        let settings = consumer(&kafka(), 64 << 20);
+        assert_eq!(settings.get("enable.auto.offset.store"), Some("false"));
+        assert_eq!(settings.get("auto.offset.reset"), Some("error"));
+    }
+
+    #[test]
+    fn invariant_2_a_dead_letter_is_acknowledged_by_all_replicas() {
+        // Idempotence refuses any other `acks` than `all`.
+        let settings = producer(&kafka());
+        assert_eq!(settings.get("enable.idempotence"), Some("true"));
+        assert_eq!(settings.get("acks"), None);
+    }
+}

@@ -62,3 +62,41 @@ impl Owed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Code;
+    use crate::rig::{self, Assignment};
+
+    fn owed(assignment: &Assignment, events: usize) -> (Arc<Owed>, Arc<DeadLetters>) {
+        let dead_letters = rig::dead_letters();
+        let debt = assignment.debt(rig::record(7));
+        (Owed::new(debt, events, &rig::origin(), &dead_letters), dead_letters)
+    }
+
+    #[test]
+    fn invariant_2_a_record_is_settled_with_the_verdict_on_its_last_event() {
+        let assignment = Assignment::new();
+        let (owed, dead_letters) = owed(&assignment, 3);
+        for index in [2, 0] {
+            owed.answer(index, Ok(()));
+            assert_eq!(assignment.settled(), []);
+        }
+        owed.answer(1, Ok(()));
+        assert_eq!(assignment.settled(), [(7, Settlement::Delivered)]);
+        assert_eq!(dead_letters.waiting(), 0);
+    }
+
+    #[test]
+    fn invariant_2_one_refused_event_makes_one_dead_letter() {
+        let assignment = Assignment::new();
+        let (owed, dead_letters) = owed(&assignment, 3);
+        for index in [0, 1] {
+            owed.answer(index, Err(Fault::new(Code::Refused, "no")));
+        }
+        owed.answer(2, Ok(()));
+        assert_eq!(dead_letters.waiting(), 1);
+        assert_eq!(assignment.settled(), [], "not before the topic has acknowledged it");
+    }
+}

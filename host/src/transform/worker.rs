@@ -361,3 +361,107 @@ impl<'a> Outgoing<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Tombstones;
+    use crate::generation::Route;
+    use crate::id::Ids;
+    use crate::plugin::{Chain, Forms};
+    use crate::rig::{self, Assignment};
+    use crate::schema::Schema;
+
+    /// One pipeline with one destination, where an event needs a name.
+    struct World {
+        assignment: Assignment,
+        shared: Shared,
+        pipeline: Pipeline,
+        lane: Lane,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let assignment = Assignment::new();
+            let settings = Arc::new(rig::nowhere());
+            let outbox = Outbox::new(rig::destination(&settings), &settings);
+            let shared = Shared {
+                ready: Arc::default(),
+                generation: RwLock::new(Arc::new(Generation {
+                    name: "g1".into(),
+                    pipelines: BTreeMap::new(),
+                })),
+                outboxes: [("profiles".into(), outbox)].into(),
+                dead_letters: rig::dead_letters(),
+                budget: Arc::clone(&assignment.budget),
+                partitions: Arc::default(),
+                limits: CallLimits::default(),
+                metrics: Metrics::new(),
+                sink: Arc::new(|_| {}),
+                stop: Arc::default(),
+            };
+            let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
+            let schema = Arc::new(Schema::load(&schema.to_string(), settings.mode).unwrap());
+            let name: Arc<str> = "orders".into();
+            let pipeline = Pipeline {
+                name: Arc::clone(&name),
+                topics: Vec::new(),
+                id_epoch: String::new(),
+                chain: Arc::new(Chain {
+                    pipeline: "orders".to_owned(),
+                    plugins: Vec::new(),
+                    forms: forms(),
+                    call: CallLimits::default(),
+                    stand_in: None,
+                }),
+                routes: vec![Route { name: "profiles".into(), schema, settings }],
+                origin: rig::origin(),
+                storm: crate::config::Storm::default(),
+            };
+            let ids = Ids::new("cluster", "orders", "", "orders");
+            let lane = Lane::new(Arc::clone(&assignment.partition), name, ids);
+            Self { assignment, shared, pipeline, lane }
+        }
+
+        /// A record becomes events of these bodies. How many are to be sent.
+        fn emit(&self, bodies: &[&str]) -> usize {
+            let mut outgoing = Outgoing::new(&self.shared, &self.pipeline, &self.lane);
+            let event =
+                |body: &&str| Event { body: (*body).to_owned(), route: None, operation: None };
+            outgoing.emit(self.assignment.debt(rig::record(7)), bodies.iter().map(event).collect());
+            outgoing.push();
+            self.shared.outboxes.values().map(|outbox| outbox.waiting()).sum()
+        }
+    }
+
+    fn forms() -> Forms {
+        let (payload, key) = (crate::config::Form::Text, crate::config::KeyForm::None);
+        Forms { payload, key, headers: false, tombstones: Tombstones::Filter }
+    }
+
+    const GOOD: &str = "{\"name\":\"n\"}";
+
+    #[test]
+    fn invariant_2_of_a_record_with_one_invalid_event_nothing_is_sent() {
+        for bodies in [[GOOD, "{}"], ["{}", GOOD]] {
+            let world = World::new();
+            assert_eq!(world.emit(&bodies), 0);
+            assert_eq!(world.shared.dead_letters.waiting(), 1);
+            assert_eq!(world.assignment.settled(), []);
+        }
+    }
+
+    #[test]
+    fn invariant_4_events_that_wait_weigh_in_the_budget() {
+        let world = World::new();
+        assert_eq!(world.emit(&[GOOD, GOOD]), 2);
+        let events = 2 * GOOD.len();
+        assert!(world.assignment.budget.used() > rig::record(7).weight() + events);
+        assert_eq!(
+            (world.shared.dead_letters.waiting(), world.assignment.settled()),
+            (0, Vec::new())
+        );
+    }
+}

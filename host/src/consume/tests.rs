@@ -1,0 +1,206 @@
+//! What becomes of records and settlements while partitions come and go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::assigned::{Assigned, PATIENCE, Topic};
+use crate::batch::{Outbound, Outbox};
+use crate::config;
+use crate::deliver::Message;
+use crate::id::Ids;
+use crate::kafka::{Assignments as _, Beginning};
+use crate::record::{PartitionId, Record};
+use crate::rig;
+use crate::settle::{Budget, Debt, Owed, Settlement};
+use crate::telemetry::Metrics;
+use crate::transform::{Lane, Ready};
+
+/// The topics `orders` and `returns`, a pipeline each, and what is assigned of them.
+struct World {
+    assigned: Arc<Assigned>,
+    ready: Arc<Ready>,
+    budget: Arc<Budget>,
+    outbox: Arc<Outbox>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (ready, budget) = (Arc::<Ready>::default(), Arc::new(Budget::new(8 << 10)));
+        let settings = rig::nowhere();
+        let outbox = Outbox::new(rig::destination(&settings), &settings);
+        let assigned = Assigned::new(&budget, &ready, vec![Arc::clone(&outbox)], Metrics::new());
+        let topic = |name: &str| Topic {
+            pipeline: name.into(),
+            ids: Ids::new("cluster", name, "", name),
+            storm: config::Storm { percent: 50, records: 4 },
+        };
+        let names = ["orders", "returns"];
+        assigned.set_topics(names.map(|name| (name.to_owned(), topic(name))).into());
+        Self { assigned, ready, budget, outbox }
+    }
+
+    fn assign(&self, id: &PartitionId) {
+        let beginning = Beginning::At { offset: 0, fresh: true };
+        self.assigned.assigned(&[(id.clone(), beginning)]);
+    }
+
+    /// A record of `orders` is fetched and begun.
+    fn begin(&self, offset: i64) -> Debt {
+        let (lane, record) = self.take(offset);
+        Debt::new(Arc::clone(&lane.partition), record)
+    }
+
+    fn take(&self, offset: i64) -> (Arc<Lane>, Record) {
+        assert!(self.assigned.accept(&rig::partition_id(), rig::record(offset)));
+        let lane = self.ready.take(false).unwrap();
+        let limits = crate::plugin::CallLimits { records: 1, bytes: 1 };
+        let record = lane.take(limits).remove(0);
+        self.ready.give_back(&lane, usize::MAX);
+        (lane, record)
+    }
+
+    /// Carries settlements to the trackers, and gives the positions that moved.
+    fn moved(&self) -> Vec<(PartitionId, i64)> {
+        let mut settled = Vec::new();
+        self.assigned.take(&mut settled, Duration::ZERO);
+        self.assigned.apply(&mut settled);
+        self.assigned.moved()
+    }
+
+    fn halted(&self) -> BTreeMap<String, bool> {
+        let states = self.assigned.states();
+        states.iter().map(|state| (state.id.topic.to_string(), state.halted.is_some())).collect()
+    }
+}
+
+fn returns() -> PartitionId {
+    PartitionId { topic: "returns".into(), partition: 0 }
+}
+
+#[test]
+fn invariant_1_only_what_is_settled_moves_the_position() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    let (first, second) = (world.begin(0), world.begin(1));
+    assert_eq!(world.moved(), []);
+    second.settle(Settlement::Delivered);
+    assert_eq!(world.moved(), []);
+    first.settle(Settlement::Filtered);
+    assert_eq!(world.moved(), [(rig::partition_id(), 2)]);
+    assert_eq!(world.moved(), [], "told once");
+}
+
+#[test]
+fn invariant_1_an_assignment_that_is_over_moves_nothing() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    let old = world.begin(0);
+    world.assigned.revoked(&[rig::partition_id()], true);
+    world.assign(&rig::partition_id());
+    let new = world.begin(0);
+    old.settle(Settlement::Delivered);
+    assert_eq!(world.moved(), []);
+    new.settle(Settlement::Delivered);
+    assert_eq!(world.moved(), [(rig::partition_id(), 1)]);
+}
+
+#[test]
+fn invariant_1_a_lost_partition_commits_nothing() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    world.begin(0).settle(Settlement::Delivered);
+    world.moved();
+    assert_eq!(world.assigned.revoked(&[rig::partition_id()], true), []);
+}
+
+#[test]
+fn invariant_8_a_revoked_partition_settles_what_was_begun_and_commits_it() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    world.begin(0).settle(Settlement::Delivered);
+    let begun = world.begin(1);
+    // Not begun: it comes again elsewhere.
+    assert!(world.assigned.accept(&rig::partition_id(), rig::record(2)));
+    let partition = Arc::clone(begun.partition());
+    let worker = std::thread::spawn(move || {
+        while !partition.is_closed() {
+            std::thread::yield_now();
+        }
+        begun.settle(Settlement::Delivered);
+    });
+    let positions = world.assigned.revoked(&[rig::partition_id()], false);
+    worker.join().unwrap();
+    assert_eq!(positions, [(rig::partition_id(), 2)]);
+    assert_eq!(world.budget.used(), 0);
+}
+
+#[test]
+fn invariant_3_events_of_a_partition_that_is_gone_are_not_sent() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    let debt = world.begin(0);
+    let partition = Arc::clone(debt.partition());
+    let owed = Owed::new(debt, 1, &rig::origin(), &rig::dead_letters());
+    let message = Message { bytes: bytes::Bytes::from_static(b"{}") };
+    world.outbox.push(&partition, vec![Outbound { message, owed, index: 0 }]);
+    assert_eq!(world.outbox.waiting(), 1);
+    world.assigned.revoked(&[rig::partition_id()], true);
+    assert_eq!(world.outbox.waiting(), 0);
+}
+
+#[test]
+fn invariant_4_a_record_is_charged_when_it_is_fetched_and_a_greedy_partition_is_paused() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    let now = Instant::now();
+    let debts: Vec<Debt> = (0..5).map(|offset| world.begin(offset)).collect();
+    assert_eq!(world.budget.used(), 5 * rig::record(0).weight());
+    assert_eq!(
+        world.assigned.shares(now),
+        (vec![], vec![]),
+        "it may be over its share for a while"
+    );
+    let later = now + PATIENCE;
+    assert_eq!(world.assigned.shares(later), (vec![rig::partition_id()], vec![]));
+    drop(debts);
+    assert_eq!(world.assigned.shares(later), (vec![], vec![rig::partition_id()]));
+}
+
+#[test]
+fn invariant_9_offsets_that_run_backwards_halt_their_pipeline_and_no_other() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    world.assign(&returns());
+    assert!(world.assigned.accept(&rig::partition_id(), rig::record(5)));
+    assert!(!world.assigned.accept(&rig::partition_id(), rig::record(4)));
+    assert!(!world.assigned.accept(&rig::partition_id(), rig::record(6)), "halted for good");
+    assert_eq!(world.halted(), [("orders".to_owned(), true), ("returns".to_owned(), false)].into());
+    let paused = vec![rig::partition_id()];
+    assert_eq!(world.assigned.shares(Instant::now()), (paused, vec![]));
+    assert_eq!(world.assigned.shares(Instant::now() + PATIENCE), (vec![], vec![]), "and stays so");
+}
+
+#[test]
+fn invariant_9_a_beginning_beyond_the_log_halts_and_stays_halted_over_a_rebalance() {
+    let world = World::new();
+    let halted = Beginning::Halted("beyond the end".to_owned());
+    world.assigned.assigned(&[(rig::partition_id(), halted)]);
+    assert!(!world.assigned.accept(&rig::partition_id(), rig::record(0)));
+    world.assigned.revoked(&[rig::partition_id()], false);
+    world.assign(&rig::partition_id());
+    assert!(!world.assigned.accept(&rig::partition_id(), rig::record(0)));
+}
+
+#[test]
+fn a_storm_of_dead_letters_halts_its_pipeline() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    world.assign(&returns());
+    for offset in 0..3 {
+        assert_eq!(world.halted().get("orders"), Some(&false), "at {offset}");
+        world.begin(offset).settle(Settlement::DeadLettered);
+        world.moved();
+    }
+    assert_eq!(world.halted(), [("orders".to_owned(), true), ("returns".to_owned(), false)].into());
+}
