@@ -364,8 +364,10 @@ mod tests {
         let debt = assignment.debt(record);
         let headers = headers(&debt, &refused(), &rig::origin(), &[0, 2]);
         owner.waiting.fetch_add(1, Ordering::Relaxed);
-        let (topic, owner) = (Arc::clone(&rig::origin().topic), Arc::clone(owner));
-        Box::new(DeadLetter { debt, topic, headers, owner })
+        let Origin { topic, pipeline, .. } = (*rig::origin()).clone();
+        let owner = Arc::clone(owner);
+        let form = Form::Whole;
+        Box::new(DeadLetter { debt, topic, pipeline, headers, form, refused: false, owner })
     }
 
     #[test]
@@ -386,7 +388,12 @@ mod tests {
     #[test]
     fn invariant_11_a_letter_that_the_topic_does_not_take_waits() {
         let (assignment, owner) = (Assignment::new(), rig::dead_letters());
-        letter(&assignment, &owner, rig::record(7)).failed("no leader".to_owned());
+        letter(&assignment, &owner, rig::record(7)).failed(Refusal {
+            code: Code::DeadLetterUnwritable,
+            reason: "no leader".to_owned(),
+            too_large: false,
+            remedy: None,
+        });
         assert_eq!((assignment.settled(), owner.waiting()), (Vec::new(), 1));
         assert_eq!(owner.refusal().as_deref(), Some("`orders.dead`: no leader"));
         assert_eq!(owner.again.lock().unwrap().len(), 1);

@@ -418,6 +418,7 @@ mod tests {
                 }),
                 routes: vec![Route { name: "profiles".into(), schema, settings }],
                 origin: rig::origin(),
+                quarantine: crate::config::Quarantine::default(),
                 storm: crate::config::Storm::default(),
             };
             let ids = Ids::new("cluster", "orders", "", "orders");

@@ -9,6 +9,7 @@ mod bench;
 mod demo;
 mod fuzz;
 mod guests;
+mod mutants;
 mod process;
 mod test;
 mod tools;
@@ -50,6 +51,8 @@ enum Chore {
     },
     /// Looks for input that breaks the parsers of foreign bytes
     Fuzz(fuzz::Options),
+    /// Breaks each promise on purpose, and sees whether the tests notice
+    Mutants(mutants::Options),
     /// Builds the guests into `target/plugins`
     Plugins,
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&options),
         Chore::Torture { arguments } => torture::run(&arguments),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Mutants(options) => mutants::run(&options),
         Chore::Plugins => guests::build().map(|built| {
             print!("{built}");
             ExitCode::SUCCESS
