@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config;
 use crate::dead_letter::{DeadLetters, Origin};
-use crate::deliver::{Destination, Quota};
+use crate::deliver::{Access, Destination, Quota};
 use crate::http::Client;
 use crate::kafka::Producer;
 use crate::record::{PartitionId, Record};
@@ -90,5 +90,6 @@ pub(crate) fn destination(settings: &config::Destination) -> Destination {
     let aep: config::Aep = serde_saphyr::from_str("organisation: ORG@AdobeOrg").unwrap();
     let client = Client::new(&aep, 4).unwrap();
     let quota = Arc::new(Quota::new(&config::Quota::default()));
-    Destination::new("profiles", settings, &aep, client, None, quota).unwrap()
+    let access = Access { client, token: None, quota };
+    Destination::new("profiles", settings, &aep, access).unwrap()
 }

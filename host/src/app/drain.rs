@@ -1,5 +1,7 @@
 //! How long a backlog takes to drain.
 
+#![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+
 use std::time::{Duration, Instant};
 
 /// Over which time the rate is measured: long enough for some requests at a small share of the

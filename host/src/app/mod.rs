@@ -34,7 +34,7 @@ use crate::batch::Outbox;
 use crate::config::{Config, Loaded, Problem};
 use crate::consume::{Assigned, Poller, Topic};
 use crate::dead_letter::DeadLetters;
-use crate::deliver::{Destination, Quota};
+use crate::deliver::{Access, Destination, Quota};
 use crate::generation::Generation;
 use crate::http::{Client, Token};
 use crate::id::Ids;
@@ -53,16 +53,12 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// A running process.
 pub struct App {
     config: Arc<Config>,
-    generation: Arc<Generation>,
     assigned: Arc<Assigned>,
     outboxes: Outboxes,
-    dead_letters: Arc<DeadLetters>,
-    token: Option<Arc<Token>>,
     /// Released in parts; `/readyz` shows it.
     ready: Latch,
     admin: Admin,
     source: Arc<status::Source>,
-    metrics: Metrics,
     stop: Arc<AtomicBool>,
     poller: Option<Polling>,
     workers: Option<Workers>,
@@ -156,15 +152,11 @@ impl App {
         let workers = Some(Workers::start(worker_count(&config), &shared)?);
         let mut app = Self {
             config,
-            generation,
             assigned,
             outboxes,
-            dead_letters,
-            token,
             ready: latch,
             admin,
             source,
-            metrics,
             stop: Arc::default(),
             poller: None,
             workers,
@@ -194,7 +186,7 @@ impl App {
 
     /// How many records of a pipeline were settled in one way.
     pub fn settled_as(&self, pipeline: &Arc<str>, how: Settlement) -> u64 {
-        self.metrics.settled_as(pipeline, how)
+        self.source.metrics.settled_as(pipeline, how)
     }
 
     /// How many records were settled.
@@ -249,7 +241,8 @@ impl App {
             let run = Arc::clone(outbox).run(self.tasks.clone(), self.cancelled.clone());
             self.tasks.spawn_on(run, handle);
         }
-        let (dead_letters, cancelled) = (Arc::clone(&self.dead_letters), self.cancelled.clone());
+        let (dead_letters, cancelled) =
+            (Arc::clone(&self.source.dead_letters), self.cancelled.clone());
         let source = Arc::clone(&self.source);
         let every_second = async move {
             let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -260,7 +253,7 @@ impl App {
         };
         self.tasks.spawn_on(every_second, handle);
         let (ready, stopped) = (self.ready.clone(), self.cancelled.clone());
-        let Some(token) = self.token.clone() else { return ready.release(Part::Token) };
+        let Some(token) = self.source.token.clone() else { return ready.release(Part::Token) };
         let first = async move {
             // Fetched before the first request needs it; readiness waits for it.
             while let Some(had) = stopped.run_until_cancelled(token.bearer()).await {
@@ -280,7 +273,7 @@ impl App {
 
     fn spawn_poller(&mut self, mut consumer: Consumer) -> std::io::Result<()> {
         let config = Arc::clone(&self.config);
-        let generation = Arc::clone(&self.generation);
+        let generation = Arc::clone(&self.source.generation);
         let assigned = Arc::clone(&self.assigned);
         let stop = Arc::clone(&self.stop);
         let ready = self.ready.clone();
@@ -403,10 +396,10 @@ fn outboxes(
         }
         None => None,
     };
+    let access = Access { client, token: token.clone(), quota: Arc::clone(quota) };
     let mut outboxes = BTreeMap::new();
     for (name, settings) in &config.destinations {
-        let (client, token, quota) = (client.clone(), token.clone(), Arc::clone(quota));
-        let destination = Destination::new(name, settings, &config.aep, client, token, quota)
+        let destination = Destination::new(name, settings, &config.aep, access.clone())
             .map_err(|error| aep(&error))?;
         outboxes.insert(name.as_str().into(), Outbox::new(destination, settings));
     }

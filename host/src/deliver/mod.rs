@@ -93,6 +93,17 @@ pub struct Destination {
     metrics: DeliverMetrics,
 }
 
+/// What all destinations of a process share.
+#[derive(Clone)]
+pub struct Access {
+    /// The HTTP client.
+    pub client: Client,
+    /// The token of `aep.auth`.
+    pub token: Option<Arc<Token>>,
+    /// The share of the organisation's quota.
+    pub quota: Arc<Quota>,
+}
+
 /// What was seen last.
 #[derive(Default)]
 struct Seen {
@@ -105,15 +116,12 @@ struct Seen {
 }
 
 impl Destination {
-    /// A destination. `token` is that of `aep.auth`; it is sent unless the destination says
-    /// `authenticate: false`. `quota` is shared by all destinations of the process.
+    /// A destination. A token is sent unless the destination says `authenticate: false`.
     pub fn new(
         name: &str,
         destination: &config::Destination,
         aep: &config::Aep,
-        client: Client,
-        token: Option<Arc<Token>>,
-        quota: Arc<Quota>,
+        Access { client, token, quota }: Access,
     ) -> Result<Self, DestinationError> {
         let endpoint = inlet::batch_endpoint(destination.inlet.as_str())
             .map_err(|source| DestinationError::Inlet { name: name.to_owned(), source })?;

@@ -43,6 +43,6 @@ impl LogEnds {
     /// How many partitions a topic has.
     pub fn partitions(&self, topic: &str, patience: Duration) -> Result<usize, KafkaError> {
         let metadata = self.0.fetch_metadata(Some(topic), patience).map_err(KafkaError::Request)?;
-        Ok(metadata.topics().iter().map(|topic| topic.partitions().len()).sum())
+        Ok(metadata.topics().iter().map(|found| found.partitions().len()).sum())
     }
 }

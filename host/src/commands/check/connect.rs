@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Report;
 use crate::commands::{Exit, clients};
 use crate::config::{KeyPath, Loaded, Problem, count};
-use crate::deliver::{Destination, Quota};
+use crate::deliver::{Access, Destination, Quota};
 use crate::fault::{Code, Domain};
 use crate::kafka::{self, ProbeError};
 
@@ -89,6 +89,7 @@ async fn aep(loaded: &Loaded, report: &mut Report) {
         }
     }
     let quota = Arc::new(Quota::new(&loaded.config.quota));
+    let access = Access { client, token: token.clone(), quota };
     for (name, settings) in &loaded.config.destinations {
         let at = KeyPath::root().key("destinations").key(name).key("inlet");
         let wants_token = token.is_some() && settings.authenticate != Some(false);
@@ -96,8 +97,7 @@ async fn aep(loaded: &Loaded, report: &mut Report) {
             // What the inlet says without the token that it wants says nothing.
             continue;
         }
-        let (client, token, quota) = (client.clone(), token.clone(), Arc::clone(&quota));
-        match Destination::new(name, settings, aep, client, token, quota) {
+        match Destination::new(name, settings, aep, access.clone()) {
             Ok(destination) => match destination.probe().await {
                 Ok(()) => report.reached.push(format!("inlet of {name}")),
                 Err(code) => {

@@ -12,9 +12,9 @@ use crate::commands::attempt::Attempted;
 use crate::commands::clients;
 use crate::config::{self, Config, Order};
 use crate::dead_letter::Accepted;
-use crate::deliver::{Destination, Message, Quota, Verdict};
+use crate::deliver::{Access, Destination, Message, Quota, Verdict};
 use crate::fault::{Code, Fault};
-use crate::generation::{Pipeline, Route};
+use crate::generation::Pipeline;
 use crate::stop;
 
 /// The request header that tells a replay from the first delivery; its value is the generation.
@@ -51,14 +51,13 @@ impl Courier {
         let aep = &config.aep;
         let (client, token) = clients(aep, 1)?;
         // The rate is all that a replay may take, retries included.
-        let settings =
-            config::Quota { messages_per_second: rate, share: Some(1.0), ..config.quota };
-        let quota = Arc::new(Quota::new(&settings));
+        let all = config::Quota { messages_per_second: rate, share: Some(1.0), ..config.quota };
+        let access = Access { client, token, quota: Arc::new(Quota::new(&all)) };
         let mut destinations = BTreeMap::new();
-        for Route { name, settings, .. } in &pipeline.routes {
-            let settings = marked(settings, &pipeline.origin.generation);
-            let (client, token, quota) = (client.clone(), token.clone(), Arc::clone(&quota));
-            let made = Destination::new(name, &settings, aep, client, token, quota);
+        for route in &pipeline.routes {
+            let (name, settings) =
+                (&route.name, marked(&route.settings, &pipeline.origin.generation));
+            let made = Destination::new(name, &settings, aep, access.clone());
             let destination = made.map_err(|error| error.to_string())?;
             let max_messages = settings.batch.max_messages.min(rate as usize).max(1);
             let batch = config::Batch { max_messages, ..settings.batch };
@@ -169,7 +168,8 @@ mod tests {
         let aep: config::Aep = from_value(json!({"organisation": "0@AdobeOrg"})).unwrap();
         let (client, token) = clients(&aep, 1).unwrap();
         let quota = Arc::new(Quota::new(&config::Quota::default()));
-        let destination = Destination::new("a", &settings(), &aep, client, token, quota).unwrap();
+        let access = Access { client, token, quota };
+        let destination = Destination::new("a", &settings(), &aep, access).unwrap();
         let courier = Courier {
             destinations: BTreeMap::from([("a".into(), (destination, settings().batch))]),
             runtime: tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap(),

@@ -9,10 +9,7 @@ fn state(messages_per_second: u32, requests_per_second: u32) -> State {
 /// Lets the first in line go as soon as it may; when that was.
 fn go(state: &mut State, now: Instant) -> (Ticket, Instant) {
     let first = state.line.first().cloned().unwrap();
-    let at = match state.ask(&first, now) {
-        Ask::WaitUntil(at) => at,
-        _ => return (first, now),
-    };
+    let Ask::WaitUntil(at) = state.ask(&first, now) else { return (first, now) };
     assert_eq!(state.ask(&first, at), Ask::Go);
     (first, at)
 }

@@ -8,7 +8,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::super::envelope::tests::{aep, destination};
 use super::server::*;
-use crate::deliver::Destination;
+use crate::deliver::{Access, Destination};
 use crate::fault::Code;
 use crate::http::Client;
 use crate::record::Operation;
@@ -106,7 +106,8 @@ fn behind(proxy: &Server, inlet: &str) -> Destination {
     let aep = aep(&format!("proxy: '{address}'"));
     let config = destination(&format!("inlet: {inlet}"));
     let client = Client::new(&aep, 1).unwrap();
-    let mut destination = Destination::new("orders", &config, &aep, client, None, quota()).unwrap();
+    let access = Access { client, token: None, quota: quota() };
+    let mut destination = Destination::new("orders", &config, &aep, access).unwrap();
     destination.gate = super::super::Gate::new("orders", TIMING);
     destination
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::super::envelope::tests::{aep, destination};
 use super::super::gate::{Gate, Timing};
-use super::super::{Destination, Message, Quota, Verdict};
+use super::super::{Access, Destination, Message, Quota, Verdict};
 use crate::config;
 use crate::http::{Backoff, Client, Token, TokenTiming};
 use crate::record::Operation;
@@ -125,9 +125,8 @@ impl Server {
 /// A destination with short waits at this inlet.
 pub(super) fn destination_at(inlet: &str, yaml: &str, token: Option<Arc<Token>>) -> Destination {
     let config = destination(&format!("inlet: {inlet}\n{yaml}"));
-    let (aep, client) = (aep(""), client());
-    let mut destination =
-        Destination::new("orders", &config, &aep, client, token, quota()).unwrap();
+    let access = Access { client: client(), token, quota: quota() };
+    let mut destination = Destination::new("orders", &config, &aep(""), access).unwrap();
     destination.gate = Gate::new("orders", TIMING);
     destination
 }

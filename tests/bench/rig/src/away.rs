@@ -205,8 +205,8 @@ pipelines:
         }
         let back: Vec<Instant> = back.into_iter().flatten().collect();
         let first = *back.iter().min().unwrap();
-        let end = |(back, said): (&Instant, &f64)| (*back - first).as_secs_f64() + said;
-        (first, back.iter().zip(&said).map(end).fold(0.0, f64::max))
+        let ends = back.iter().zip(&said).map(|(at, drain)| (*at - first).as_secs_f64() + drain);
+        (first, ends.fold(0.0, f64::max))
     }
 
     /// Waits until no more waits than arrives in a second.

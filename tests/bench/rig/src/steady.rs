@@ -1,5 +1,7 @@
 //! A load that comes in time.
 
+#![expect(clippy::disallowed_methods, reason = "a load comes in time")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -43,6 +45,9 @@ impl Steady {
         let sent = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&sent);
         let thread = std::thread::spawn(move || {
+            let take = |topic: &str, partition, payload: &[u8]| {
+                send(&sender, topic, partition, payload);
+            };
             let begin = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
                 #[expect(
@@ -52,9 +57,7 @@ impl Steady {
                 )]
                 let due = (begin.elapsed().as_secs_f64() * rate) as u64;
                 for number in count.swap(due, Ordering::Relaxed)..due {
-                    each(number, &|topic, partition, payload| {
-                        send(&sender, topic, partition, payload);
-                    });
+                    each(number, &take);
                 }
                 std::thread::sleep(Duration::from_secs(1) / PORTIONS);
             }
