@@ -40,8 +40,8 @@ pub(super) struct Drain {
 impl Drain {
     /// Notes how things stand; about once a second.
     pub(super) fn note(&mut self, now: Sample) {
-        // Less than a second's arrivals is what is on its way anyway.
-        let busy = now.open && now.backlog as f64 > now.arriving.max(1.0);
+        // Some seconds' arrivals are on their way anyway; then what goes out is what comes in.
+        let busy = now.open && now.backlog as f64 > 10.0 * now.arriving.max(0.1);
         let begun = self.since.filter(|since| busy && same(since.quota, now.quota));
         match begun {
             Some(since) if now.at - since.at >= WINDOW => {
@@ -63,11 +63,19 @@ impl Drain {
         if now.backlog == 0 {
             return Some(Duration::ZERO);
         }
-        let events = if now.settled == 0 { 1.0 } else { now.accepted as f64 / now.settled as f64 };
+        // While nothing was accepted yet, nobody knows how many events a record becomes.
+        let events = if now.settled == 0 || (now.accepted == 0 && !now.open) {
+            1.0
+        } else {
+            now.accepted as f64 / now.settled as f64
+        };
         // A pipeline that filters everything is not held by the quota.
         let by_quota = if events > 0.0 { now.quota / events } else { f64::INFINITY };
         let seen = self.seen.filter(|&(_, quota)| same(quota, now.quota)).map(|(rate, _)| rate);
         let out = by_quota.min(seen.unwrap_or(f64::INFINITY));
+        if !out.is_finite() {
+            return None;
+        }
         let seconds = now.backlog as f64 / (out - now.arriving);
         (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
     }
@@ -102,6 +110,11 @@ mod tests {
         assert_eq!(seconds(&drain), None);
         drain.note(Sample { arriving: 0.0, ..two });
         assert_eq!(seconds(&drain), Some(600));
+        // What was filtered before AEP took anything says nothing of the rest.
+        drain.note(Sample { settled: 1_000, open: false, ..sample(now, 3_000_000) });
+        assert_eq!(seconds(&drain), Some(300));
+        drain.note(Sample { settled: 1_000, ..sample(now, 3_000_000) });
+        assert_eq!(seconds(&drain), None);
         drain.note(sample(now, 0));
         assert_eq!(seconds(&drain), Some(0));
     }

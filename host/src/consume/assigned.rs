@@ -132,9 +132,14 @@ impl Assigned {
         states
     }
 
-    /// How many partitions all topics have together, as far as is known.
+    /// How many partitions all topics have together; 0 while that of one is not known.
     pub fn all_partitions(&self) -> usize {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.topics().all(|topic| counts.contains_key(topic)) {
+            counts.values().sum()
+        } else {
+            0
+        }
     }
 
     /// The topics of all pipelines; none before they are told.

@@ -79,7 +79,7 @@ impl Watch {
         let mut looker = Looker { ends, retentions, asked, assigned: Arc::clone(assigned) };
         let run = move || {
             for round in 0.. {
-                if round % COUNTED_EVERY == 0 {
+                if round % COUNTED_EVERY == 0 || looker.assigned.all_partitions() == 0 {
                     looker.count();
                 }
                 looker.look();

@@ -108,7 +108,20 @@ impl DeadLetters {
         let waiting =
             std::mem::take(&mut *self.again.lock().unwrap_or_else(PoisonError::into_inner));
         for letter in waiting {
-            self.write(letter);
+            // Whoever has the partition now gets the record again, and writes its letter.
+            if letter.debt.partition().is_over() {
+                self.strike(&letter);
+            } else {
+                self.write(letter);
+            }
+        }
+    }
+
+    /// A letter waits no more: it is written, or no longer this process's to write.
+    fn strike(&self, letter: &DeadLetter) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if letter.refused {
+            self.unblock(&letter.pipeline);
         }
     }
 
@@ -243,10 +256,7 @@ impl Letter for DeadLetter {
 
     fn written(self: Box<Self>) {
         stop::point("dead-lettered");
-        self.owner.waiting.fetch_sub(1, Ordering::Relaxed);
-        if self.refused {
-            self.owner.unblock(&self.pipeline);
-        }
+        self.owner.strike(&self);
         // Invariant 2: the topic has acknowledged it.
         self.debt.settle(Settlement::DeadLettered);
     }
@@ -370,6 +380,11 @@ mod tests {
         Box::new(DeadLetter { debt, topic, pipeline, headers, form, refused: false, owner })
     }
 
+    fn unwritable() -> Refusal {
+        let (code, reason) = (Code::DeadLetterUnwritable, "no leader".to_owned());
+        Refusal { code, reason, too_large: false, remedy: None }
+    }
+
     #[test]
     fn invariant_2_a_letter_that_was_only_sent_settles_nothing() {
         let (assignment, owner) = (Assignment::new(), rig::dead_letters());
@@ -388,15 +403,22 @@ mod tests {
     #[test]
     fn invariant_11_a_letter_that_the_topic_does_not_take_waits() {
         let (assignment, owner) = (Assignment::new(), rig::dead_letters());
-        letter(&assignment, &owner, rig::record(7)).failed(Refusal {
-            code: Code::DeadLetterUnwritable,
-            reason: "no leader".to_owned(),
-            too_large: false,
-            remedy: None,
-        });
+        letter(&assignment, &owner, rig::record(7)).failed(unwritable());
         assert_eq!((assignment.settled(), owner.waiting()), (Vec::new(), 1));
         assert_eq!(owner.refusal().as_deref(), Some("`orders.dead`: no leader"));
         assert_eq!(owner.again.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_letter_of_a_partition_that_was_taken_away_is_left_to_whoever_has_it() {
+        let (assignment, owner) = (Assignment::new(), rig::dead_letters());
+        letter(&assignment, &owner, rig::record(7)).failed(unwritable());
+        assert!(owner.is_blocked("orders"));
+        assignment.partition.end();
+        owner.retry();
+        assert!(!owner.is_blocked("orders"));
+        assert_eq!((assignment.settled(), owner.waiting()), (Vec::new(), 0));
+        assert_eq!(assignment.budget.used(), 0);
     }
 
     #[test]

@@ -219,16 +219,16 @@ impl Destination {
         loop {
             let permit = self.gate.enter().await;
             let events = if permit.one_event() { 1 } else { events };
-            self.quota.turn(&self.name, events).await;
+            let turn = self.quota.turn(&self.name, events).await;
             let slots = if alone { self.max_in_flight } else { 1 };
             // The semaphore is never closed, so there always is a slot in the end.
             let slot = self.slots.acquire_many(slots).await.ok();
             if permit.holds() {
                 let waited = begun.elapsed().as_millis();
                 self.metrics.waited_ms.add(usize::try_from(waited).unwrap_or(usize::MAX));
+                turn.used();
                 return (permit, slot);
             }
-            self.quota.give_back(events);
         }
     }
 

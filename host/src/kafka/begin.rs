@@ -123,13 +123,20 @@ fn ask<C: ConsumerContext>(
         element.error().ok()?;
         element.offset().to_raw().filter(|raw| *raw >= 0)
     };
-    let decide =
-        |(id, next): &(PartitionId, Option<i64>)| match (offset(&oldest, id), offset(&end, id)) {
-            (Some(oldest), Some(end)) => {
+    // An error is no answer: a group that has committed must not pass for one that has not.
+    let told = |id: &PartitionId| {
+        let found = committed.find_partition(&id.topic, id.partition);
+        found.is_some_and(|element| element.error().is_ok())
+    };
+    let decide = |(id, next): &(PartitionId, Option<i64>)| {
+        let ends = offset(&oldest, id).zip(offset(&end, id));
+        match ends.filter(|_| next.is_some() || told(id)) {
+            Some((oldest, end)) => {
                 rules.decide(next.or_else(|| offset(&committed, id)), oldest, end)
             }
-            _ => Beginning::Unknown,
-        };
+            None => Beginning::Unknown,
+        }
+    };
     Ok(partitions.iter().map(decide).collect())
 }
 

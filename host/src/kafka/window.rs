@@ -18,8 +18,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::begin::{self, Beginning, Rules};
 use super::headers::record;
 use super::probe::{ProbeError, probe};
-use super::{KafkaError, consumer, settings};
+use super::{KafkaError, consumer, fault, settings};
 use crate::config::{Kafka, OutOfRange, Start};
+use crate::fault::Domain;
 use crate::record::{PartitionId, Record};
 
 /// What librdkafka may fetch ahead.
@@ -69,6 +70,8 @@ pub enum Next {
     Nothing,
     /// All was read.
     End,
+    /// The topic is gone, or may not be read.
+    Failed(KafkaError),
 }
 
 /// The part of a topic that is read.
@@ -185,6 +188,10 @@ impl Window {
                 // The last offsets may be a transaction's, or compacted away.
                 Some(Err(Error::PartitionEOF(partition))) => self.close(partition),
                 Some(Err(error)) => {
+                    let code = error.rdkafka_error_code().map(fault::consuming);
+                    if code.is_some_and(|code| code.domain() == Domain::Configuration) {
+                        return Next::Failed(KafkaError::Request(error));
+                    }
                     tracing::warn!(%error, topic = self.topic, "cannot read; trying on");
                     return Next::Nothing;
                 }

@@ -11,6 +11,10 @@ use crate::fault::Code;
 /// How many letters that cannot be read are named.
 const NAMED: usize = 10;
 
+/// Where a replay begins.
+pub(super) const RESUMED: &str = "from where the last replay ended";
+pub(super) const FROM_THE_BEGINNING: &str = "from the beginning";
+
 /// What a letter's record is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum After {
@@ -168,8 +172,7 @@ impl Report<'_> {
 
     /// A page for people.
     pub(super) fn page(&self, out: &mut dyn Write) -> io::Result<()> {
-        let from =
-            if self.resumed { "from where the last replay ended" } else { "from the beginning" };
+        let from = if self.resumed { RESUMED } else { FROM_THE_BEGINNING };
         writeln!(out, "dead letters of `{}` in `{}`, {from}", self.pipeline, self.topic)?;
         let rows = self.rows();
         if !rows.is_empty() {

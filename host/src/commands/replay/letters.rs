@@ -73,7 +73,7 @@ impl Letters {
         &mut self,
         count: &mut Count,
         stop: &AtomicBool,
-    ) -> Result<Option<Vec<Group>>, Backwards> {
+    ) -> anyhow::Result<Option<Vec<Group>>> {
         let mut groups: Vec<Group> = Vec::new();
         let (mut letters, mut bytes) = (0, 0);
         while letters < AT_ONCE && bytes < BYTES_AT_ONCE && !stop.load(Ordering::Acquire) {
@@ -81,6 +81,7 @@ impl Letters {
                 Next::End if groups.is_empty() => return Ok(None),
                 Next::Nothing if groups.is_empty() => {}
                 Next::End | Next::Nothing => break,
+                Next::Failed(error) => return Err(error.into()),
                 Next::Record(partition, record) => {
                     let weight = record.weight();
                     let Some((ticket, letter)) = self.open(partition, record, count)? else {
@@ -121,7 +122,10 @@ impl Letters {
         }
         // After a kill a record may have been dead-lettered again.
         let place = (letter.source.clone(), letter.record.offset, letter.record.timestamp_ms);
-        let is_new = if self.seen.len() < REMEMBERED {
+        // Without a timestamp it may be of another topic of the same name.
+        let is_new = if letter.record.timestamp_ms.is_none() {
+            true
+        } else if self.seen.len() < REMEMBERED {
             self.seen.insert(place)
         } else {
             !self.seen.contains(&place)

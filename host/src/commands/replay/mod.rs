@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::count::{Count, Report};
+use self::count::{Count, FROM_THE_BEGINNING, RESUMED, Report};
 use self::courier::Courier;
 use self::letters::Letters;
 use self::work::{Ended, Replay};
@@ -27,8 +27,9 @@ use super::run::end_on_panic;
 use super::{CacheArgs, Exit, one_pipeline, say, unless_closed};
 use crate::config::Loaded;
 use crate::generation::Pipeline;
-use crate::kafka::{Open, OpenError, ProbeError, Window};
+use crate::kafka::{KafkaError, Open, OpenError, ProbeError, Window};
 use crate::plugin::{Hooks, Runner, WORKER_STACK_BYTES};
+use crate::settle::Backwards;
 
 /// How long brokers may take to answer: a TLS and SASL handshake over a slow network, twice.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -104,7 +105,27 @@ fn replay(args: &Args, loaded: &Loaded, pipeline: &Pipeline) -> anyhow::Result<E
             return Ok(exit);
         }
     };
-    let ended = replay.run()?;
+    if args.deliver {
+        // Said before anything is sent: a group without progress, or one whose progress Kafka has
+        // dropped, sends all again.
+        let from = if replay.letters.is_resumed() { RESUMED } else { FROM_THE_BEGINNING };
+        say(format!("delivering {from}; progress is in the group `{group}`"));
+    }
+    let ended = match replay.run() {
+        Ok(ended) => ended,
+        Err(error) => {
+            replay.commit_last();
+            let exit = if error.is::<KafkaError>() {
+                Exit::Unreachable
+            } else if error.is::<Backwards>() {
+                Exit::Configuration
+            } else {
+                return Err(error);
+            };
+            say(format!("error: {error}"));
+            return Ok(exit);
+        }
+    };
     let report = Report {
         pipeline: &pipeline.name,
         topic: &pipeline.origin.topic,

@@ -168,6 +168,15 @@ impl Replay<'_> {
     }
 
     /// Commits all that was done; false where it could not be.
+    /// Commits what was done before an error, as far as that is possible.
+    pub(super) fn commit_last(&mut self) {
+        if self.deliver
+            && let Err(error) = self.letters.commit(COMMIT)
+        {
+            tracing::warn!(%error, "progress is not committed");
+        }
+    }
+
     fn commit_all(&mut self) -> bool {
         loop {
             let stopped = self.courier.is_stopped();

@@ -17,6 +17,10 @@ use crate::config;
 /// several processes together do not exceed it.
 const CREDIT: Duration = Duration::from_millis(100);
 
+/// The share before the group has said which partitions are ours: little, since others that start now
+/// do not know either.
+const FIRST_SHARE: f64 = 0.05;
+
 /// What a 429 leaves of the share, and what any number of them leave at least.
 const LOWERED: f64 = 0.7;
 const LOWEST: f64 = 0.1;
@@ -45,7 +49,7 @@ pub struct QuotaStatus {
 }
 
 impl Quota {
-    /// All of the quota, or the configured share of it.
+    /// The configured share of the quota, or little of it until the partitions are known.
     pub fn new(settings: &config::Quota) -> Self {
         Self {
             state: Mutex::new(State::new(settings)),
@@ -68,30 +72,27 @@ impl Quota {
         self.lock().lower(Instant::now());
     }
 
-    /// Waits until a request with so many messages may be sent.
-    pub(super) async fn turn(&self, destination: &str, messages: usize) {
+    /// Waits until a request with so many messages may be sent. Its turn is taken back where it is not
+    /// [used](Turn::used).
+    pub(super) async fn turn<'a>(&'a self, destination: &'a str, messages: usize) -> Turn<'a> {
         let mut changed = self.changed.subscribe();
-        let place = Place { quota: self, ticket: self.lock().line_up(destination, messages) };
+        let ticket = self.lock().line_up(destination, messages);
+        let mut turn = Turn { quota: self, destination, ticket, had: false };
         loop {
             changed.borrow_and_update();
-            let ask = self.lock().ask(&place.ticket, Instant::now());
+            let ask = self.lock().ask(&turn.ticket, Instant::now());
             // The sender lives as long as `self`; either end is a reason to ask again.
             match ask {
-                Ask::Go => return,
+                Ask::Go => break,
                 Ask::WaitUntil(until) => {
                     drop(tokio::time::timeout_at(until, changed.changed()).await);
                 }
                 Ask::WaitForChange => drop(changed.changed().await),
             }
         }
-    }
-
-    /// A request that had its turn was not sent.
-    pub(super) fn give_back(&self, messages: usize) {
-        let now = Instant::now();
-        let mut state = self.lock();
-        let price = state.price(messages, now);
-        state.paid_until = state.paid_until.and_then(|paid| paid.checked_sub(price));
+        turn.had = true;
+        self.changed.send_replace(());
+        turn
     }
 
     /// What `/status` shows.
@@ -115,21 +116,26 @@ fn ratio(part: usize, whole: usize) -> f64 {
     part as f64 / whole as f64
 }
 
-/// A place in the line, left when dropped: with its turn, or because the request was given up.
-struct Place<'a> {
+/// A request's place in the line, then its turn. Dropped unused, it costs nothing.
+pub(super) struct Turn<'a> {
     quota: &'a Quota,
+    destination: &'a str,
     ticket: Ticket,
+    had: bool,
 }
 
-impl Drop for Place<'_> {
+impl Turn<'_> {
+    /// The request is sent now.
+    pub(super) fn used(self) {
+        // Paid for already; what is left to do on a drop is for those that are not used.
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = self.quota.lock();
-        state.line.remove(&self.ticket);
-        let others = !state.line.is_empty();
-        drop(state);
-        if others {
-            self.quota.changed.send_replace(());
-        }
+        self.quota.lock().give_back(self.destination, &self.ticket, self.had, Instant::now());
+        self.quota.changed.send_replace(());
     }
 }
 
@@ -141,8 +147,8 @@ struct State {
     share: f64,
     /// What is left of the share after a 429, and since when.
     lowered: Option<(f64, Instant)>,
-    /// Everything sent is paid for at this time.
-    paid_until: Option<Instant>,
+    /// Seconds of the whole quota that what was sent still owes; below 0 it is credit. As of when.
+    owed: (f64, Option<Instant>),
     line: BTreeSet<Ticket>,
     /// Start-time fair queueing: how far each destination got, in nanoseconds of the whole quota,
     /// and how far the one did that went last.
@@ -171,9 +177,9 @@ impl State {
         Self {
             messages_per_second: f64::from(settings.messages_per_second),
             requests_per_second: f64::from(settings.requests_per_second),
-            share: settings.share.unwrap_or(1.0),
+            share: settings.share.unwrap_or(FIRST_SHARE),
             lowered: None,
-            paid_until: None,
+            owed: (0.0, None),
             line: BTreeSet::new(),
             reached: HashMap::new(),
             last: 0,
@@ -197,26 +203,47 @@ impl State {
         if self.line.first() != Some(ticket) {
             return Ask::WaitForChange;
         }
-        if let Some(paid) = self.paid_until.filter(|&paid| paid > now) {
-            return Ask::WaitUntil(paid);
+        let rate = self.pay(now);
+        let owed = self.owed.0;
+        if owed > 0.0 {
+            // Rounded up, so that whoever comes then finds it paid.
+            let wait = Duration::from_secs_f64(owed / rate) + Duration::from_nanos(1);
+            return Ask::WaitUntil(now + wait);
         }
-        let credit = now.checked_sub(CREDIT).unwrap_or(now);
-        let from = self.paid_until.map_or(now, |paid| paid.max(credit));
-        self.paid_until = Some(from + self.price(ticket.messages, now));
+        self.owed.0 += self.cost(ticket.messages).as_secs_f64();
         self.line.remove(ticket);
         self.last = self.last.max(ticket.start);
         Ask::Go
+    }
+
+    /// Pays with the time that went by, at the present share; what that is.
+    fn pay(&mut self, now: Instant) -> f64 {
+        let rate = self.share * self.left(now);
+        let (owed, since) = self.owed;
+        let seconds = since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
+        let credit = CREDIT.as_secs_f64() * rate;
+        self.owed = (seconds.mul_add(-rate, owed).max(-credit), Some(now));
+        rate
+    }
+
+    /// A request leaves the line, or was not sent though it had its turn.
+    fn give_back(&mut self, destination: &str, ticket: &Ticket, had: bool, now: Instant) {
+        let cost = self.cost(ticket.messages);
+        if had {
+            self.pay(now);
+            self.owed.0 -= cost.as_secs_f64();
+        } else {
+            self.line.remove(ticket);
+        }
+        if let Some(reached) = self.reached.get_mut(destination) {
+            *reached = reached.saturating_sub(u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX));
+        }
     }
 
     /// What a request takes of the whole quota.
     fn cost(&self, messages: usize) -> Duration {
         let of_messages = ratio(messages, 1) / self.messages_per_second;
         Duration::from_secs_f64(of_messages.max(1.0 / self.requests_per_second))
-    }
-
-    /// What it takes of our share.
-    fn price(&self, messages: usize, now: Instant) -> Duration {
-        self.cost(messages).div_f64(self.share * self.left(now))
     }
 
     /// What is left of the share after a 429.

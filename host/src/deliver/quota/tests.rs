@@ -3,7 +3,17 @@ use proptest::prelude::*;
 use super::*;
 
 fn state(messages_per_second: u32, requests_per_second: u32) -> State {
-    State::new(&config::Quota { messages_per_second, requests_per_second, share: None })
+    State::new(&config::Quota { messages_per_second, requests_per_second, share: Some(1.0) })
+}
+
+/// Waits are rounded up by a nanosecond.
+fn ms(wait: Duration) -> u128 {
+    wait.as_millis()
+}
+
+fn wait(ask: Ask, now: Instant) -> u128 {
+    let Ask::WaitUntil(until) = ask else { panic!("{ask:?}") };
+    ms(until - now)
 }
 
 /// Lets the first in line go as soon as it may; when that was.
@@ -14,25 +24,53 @@ fn go(state: &mut State, now: Instant) -> (Ticket, Instant) {
     (first, at)
 }
 
+impl State {
+    /// When the first in line may go, where it has to wait.
+    fn ask_only(&mut self, first: &Ticket, now: Instant) -> Option<Instant> {
+        let rate = self.pay(now);
+        assert_eq!(self.line.first(), Some(first));
+        (self.owed.0 > 0.0).then(|| now + Duration::from_secs_f64(self.owed.0 / rate))
+    }
+}
+
 #[test]
 fn a_request_is_paid_for_before_the_next_one_goes() {
     let (mut state, now) = (state(10_000, 1_000), Instant::now());
     let tickets = [1_000, 500, 1].map(|messages| state.line_up("orders", messages));
     assert_eq!(state.ask(&tickets[1], now), Ask::WaitForChange);
     assert_eq!(state.ask(&tickets[0], now), Ask::Go);
-    let paid = now + Duration::from_millis(100);
-    assert_eq!(state.ask(&tickets[1], now), Ask::WaitUntil(paid));
+    assert_eq!(wait(state.ask(&tickets[1], now), now), 100);
+    let paid = now + Duration::from_millis(101);
     assert_eq!(state.ask(&tickets[1], paid), Ask::Go);
-    assert_eq!(state.ask(&tickets[2], paid), Ask::WaitUntil(paid + Duration::from_millis(50)));
+    // A millisecond was paid ahead; one message takes a request's time.
+    assert_eq!(wait(state.ask(&tickets[2], paid), paid), 49);
 }
 
 #[test]
-fn a_share_takes_the_longer() {
+fn what_is_owed_is_paid_at_the_share_of_each_moment() {
     let (mut state, now) = (state(10_000, 1_000), Instant::now());
-    state.share = 0.25;
-    assert_eq!(state.price(1_000, now), Duration::from_millis(400));
-    // One message takes a request's time.
-    assert_eq!(state.price(1, now), Duration::from_millis(4));
+    state.share = 0.01;
+    let tickets = [1_000, 1].map(|messages| state.line_up("orders", messages));
+    assert_eq!(state.ask(&tickets[0], now), Ask::Go);
+    assert_eq!(wait(state.ask(&tickets[1], now), now), 10_000);
+    // A rebalance: half of all partitions are ours now.
+    let later = now + Duration::from_secs(5);
+    state.pay(later);
+    state.share = 0.5;
+    assert_eq!(wait(state.ask(&tickets[1], later), later), 100);
+}
+
+#[test]
+fn a_request_that_was_not_sent_costs_nothing() {
+    let (mut state, now) = (state(10_000, 1_000), Instant::now());
+    let first = state.line_up("orders", 1_000);
+    assert_eq!(state.ask(&first, now), Ask::Go);
+    state.give_back("orders", &first, true, now);
+    let given_up = state.line_up("orders", 1_000);
+    state.give_back("orders", &given_up, false, now);
+    let second = state.line_up("orders", 1);
+    assert_eq!(second.start, 0, "nor does it cost its destination's place");
+    assert_eq!(state.ask(&second, now), Ask::Go);
 }
 
 #[test]
@@ -65,21 +103,21 @@ fn partitions_give_the_share_unless_the_configuration_does() {
 
 #[tokio::test]
 async fn a_request_that_is_given_up_leaves_the_line() {
-    let quota = Quota::new(&config::Quota::default());
+    let quota = Quota::new(&config::Quota { share: Some(1.0), ..config::Quota::default() });
     // Paid for after half a second: what follows waits.
-    quota.turn("orders", 5_000).await;
+    quota.turn("orders", 5_000).await.used();
     let mut given_up = Box::pin(quota.turn("orders", 1_000));
     assert!(poll_once(&mut given_up).await.is_pending());
     let mut next = Box::pin(quota.turn("orders", 1));
     assert!(poll_once(&mut next).await.is_pending());
     assert_eq!(quota.status().waiting, 2);
     drop(given_up);
-    next.await;
+    next.await.used();
     assert_eq!(quota.status().waiting, 0);
 }
 
 /// Polls once.
-async fn poll_once(future: &mut (impl Future<Output = ()> + Unpin)) -> std::task::Poll<()> {
+async fn poll_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> std::task::Poll<T> {
     std::future::poll_fn(|context| {
         std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context))
     })
@@ -100,7 +138,10 @@ proptest! {
         let (mut now, mut sent) = (begin, Vec::new());
         for (after_ms, messages, destination) in asked {
             let next = now + Duration::from_millis(after_ms);
-            while !state.line.is_empty() && state.paid_until.is_none_or(|paid| paid <= next) {
+            while let Some(first) = state.line.first().cloned() {
+                if matches!(state.ask_only(&first, now), Some(at) if at > next) {
+                    break;
+                }
                 let (ticket, at) = go(&mut state, now);
                 sent.push((at, state.cost(ticket.messages).div_f64(share)));
                 now = at;
@@ -117,7 +158,7 @@ proptest! {
             let mut paid = Duration::ZERO;
             for &(at, price) in &sent[i..] {
                 // What went before is paid for by now, but for the credit.
-                prop_assert!(at - from + CREDIT + Duration::from_micros(1) >= paid);
+                prop_assert!(at - from + CREDIT + Duration::from_micros(10) >= paid);
                 paid += price;
             }
         }
