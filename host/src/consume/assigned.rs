@@ -168,6 +168,14 @@ impl Assigned {
         self.retentions.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
     }
 
+    /// Whether partitions of more than one pipeline are assigned.
+    pub(super) fn has_several_pipelines(&self) -> bool {
+        let partitions = self.held();
+        let mut pipelines = partitions.values().map(|held| &held.lane.pipeline);
+        let first = pipelines.next();
+        pipelines.any(|pipeline| Some(pipeline) != first)
+    }
+
     /// The budget of bytes in flight.
     pub(super) fn budget(&self) -> &Budget {
         &self.budget

@@ -124,7 +124,9 @@ impl Looker {
             match self.ends.partitions(topic, PATIENCE) {
                 Ok(count) => self.assigned.note_partitions(topic, count),
                 Err(error) => {
+                    // Nor would they tell of the other topics, and a stop waits for this.
                     tracing::debug!(%error, topic, "cannot ask for partitions; asked again");
+                    return;
                 }
             }
         }

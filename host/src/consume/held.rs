@@ -47,7 +47,7 @@ impl Held {
 
     /// What is to be read next, where that is known.
     pub(super) fn next(&self) -> Option<i64> {
-        self.tracker.next().or(self.began)
+        self.tracker.next().max(self.began)
     }
 
     /// Whether it holds more than its share: of bytes, or of records behind an open one, which

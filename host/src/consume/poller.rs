@@ -32,6 +32,8 @@ pub struct Poller {
     tight_since: Option<Instant>,
     /// Rest made no room: something is stuck, and partitions are held to their shares.
     crowded: bool,
+    /// More than one pipeline has partitions here.
+    several: bool,
     /// When it is asked again where partitions go on, where some do not.
     look_again: Option<Instant>,
 }
@@ -52,6 +54,7 @@ impl Poller {
             last_tick: Instant::now(),
             tight_since: None,
             crowded: false,
+            several: false,
             look_again: None,
         })
     }
@@ -94,7 +97,9 @@ impl Poller {
         let mut drained = false;
         while !drained && Instant::now() < deadline {
             // Polled all the while: the group must not think that we are gone.
-            if let Fetched::Record { .. } = self.consumer.poll(Duration::ZERO) {
+            if let Fetched::Record { partition, .. } = self.consumer.poll(Duration::ZERO) {
+                // Assigned meanwhile, because another member left.
+                self.consumer.pause(&[partition]);
                 continue;
             }
             drained = self.assigned.drain(None, deadline.min(Instant::now() + TICK * 5));
@@ -111,18 +116,23 @@ impl Poller {
     /// Whether nothing is to be fetched just now.
     fn rests(&mut self) -> bool {
         let budget = self.assigned.budget();
-        if !budget.is_tight() {
+        let tight = budget.is_tight();
+        // Where several pipelines share the budget, one that is merely slow would take every byte
+        // that it frees itself, and leave the others nothing: a dip does not count.
+        let eased = if self.several { budget.has_eased() } else { !tight };
+        if eased {
             self.tight_since = None;
             self.crowded &= !budget.is_easy();
-            return false;
+        } else if tight {
+            let since = *self.tight_since.get_or_insert_with(Instant::now);
+            self.crowded |= since.elapsed() >= REST;
         }
-        let since = *self.tight_since.get_or_insert_with(Instant::now);
-        self.crowded |= since.elapsed() >= REST;
-        !self.crowded
+        tight && !self.crowded
     }
 
     fn tick(&mut self) {
         self.last_tick = Instant::now();
+        self.several = self.assigned.has_several_pipelines();
         self.assigned.take(&mut self.settled, Duration::ZERO);
         self.assigned.apply(&mut self.settled);
         self.store();

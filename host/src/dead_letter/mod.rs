@@ -80,6 +80,10 @@ impl DeadLetters {
         origin: &Origin,
         accepted: &[usize],
     ) {
+        if debt.partition().is_over() {
+            // Whoever has the partition now decides what becomes of the record (Invariant 2).
+            return;
+        }
         let (id, offset) = (&debt.partition().id, debt.record.offset);
         self.faults.count(&origin.pipeline, fault.code, id, offset);
         let headers = headers(&debt, fault, origin, accepted);
@@ -407,6 +411,15 @@ mod tests {
         assert_eq!((assignment.settled(), owner.waiting()), (Vec::new(), 1));
         assert_eq!(owner.refusal().as_deref(), Some("`orders.dead`: no leader"));
         assert_eq!(owner.again.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn invariant_2_a_record_of_a_partition_that_was_taken_away_gets_no_letter_from_here() {
+        let (assignment, owner) = (Assignment::new(), rig::dead_letters());
+        let debt = assignment.debt(rig::record(7));
+        assignment.partition.end();
+        owner.send(debt, &refused(), &rig::origin(), &[]);
+        assert_eq!((assignment.settled(), owner.waiting()), (Vec::new(), 0));
     }
 
     #[test]

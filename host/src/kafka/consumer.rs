@@ -143,6 +143,16 @@ impl Consumer {
         partitions: &[(PartitionId, Option<i64>)],
         patience: Duration,
     ) -> Vec<Beginning> {
+        // What was added meanwhile begins at its first record here, too.
+        let added = |id: &PartitionId| self.client.context().is_added(&self.client, id);
+        let ask = |one: &(PartitionId, Option<i64>)| {
+            let start = if added(&one.0) { Start::Earliest } else { self.rules.start };
+            let rules = Rules { start, ..self.rules };
+            begin::look_up(&self.client, std::slice::from_ref(one), rules, patience).remove(0)
+        };
+        if partitions.iter().any(|(id, _)| added(id)) {
+            return partitions.iter().map(ask).collect();
+        }
         begin::look_up(&self.client, partitions, self.rules, patience)
     }
 

@@ -9,6 +9,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifie
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaResult;
 
+use super::SettingsError;
+
 /// Asks how long topics keep their records, with a client that lives for the question only: it is
 /// asked every few minutes, and connections that idle meanwhile would cost memory.
 pub struct Retentions {
@@ -32,8 +34,10 @@ impl Retentions {
         let answers = match describe(&self.settings, topics, patience) {
             Ok(answers) => answers,
             Err(error) => {
+                // Invariant 10: librdkafka's own words may hold a setting's value.
+                let words = SettingsError::from(error).to_string();
                 for topic in topics {
-                    self.unknown(topic, &error.to_string());
+                    self.unknown(topic, &words);
                 }
                 return BTreeMap::new();
             }

@@ -30,6 +30,11 @@ impl Budget {
         self.used() >= self.limit / 2
     }
 
+    /// Whether it is clearly below that half.
+    pub fn has_eased(&self) -> bool {
+        self.used() < self.limit / 8 * 3
+    }
+
     /// Whether there is so much room that nobody's share matters.
     pub fn is_easy(&self) -> bool {
         self.used() < self.limit / 4

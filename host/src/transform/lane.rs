@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
 use crate::id::Ids;
 use crate::plugin::CallLimits;
@@ -29,8 +29,16 @@ struct State {
     queue: VecDeque<Record>,
     /// In the queue of ready partitions, or run by a worker.
     busy: bool,
-    /// Has records, but what was begun weighs too much: waits for [`Ready::look_again`].
+    /// Has records, but what was begun weighs too much, or it is not to be begun yet: waits for
+    /// [`Ready::look_again`].
     gated: bool,
+    not_before: Option<Instant>,
+}
+
+impl State {
+    fn is_held(&self, lane: &Lane, share: usize) -> bool {
+        lane.partition.begun() > share || self.not_before.is_some_and(|at| at > Instant::now())
+    }
 }
 
 impl Lane {
@@ -60,6 +68,12 @@ impl Lane {
         for record in records.into_iter().rev() {
             state.queue.push_front(record);
         }
+    }
+
+    /// Puts records back, none of which is begun again for a while.
+    pub fn postpone(&self, records: Vec<Record>, until: Instant) {
+        self.put_back(records);
+        self.state().not_before = Some(until);
     }
 
     /// Throws away what was not begun, which comes again after a restart or at another member.
@@ -95,7 +109,6 @@ pub struct Ready {
     queue: Mutex<Queue>,
     any: Condvar,
     spare: Condvar,
-    resting: Condvar,
 }
 
 #[derive(Default)]
@@ -123,9 +136,9 @@ impl Ready {
     /// records and events weigh more than `share` waits until they weigh less (Invariant 4).
     pub fn give_back(&self, lane: &Arc<Lane>, share: usize) {
         let mut state = lane.state();
-        if state.queue.is_empty() {
+        if state.queue.is_empty() || lane.partition.is_closed() {
             state.busy = false;
-        } else if lane.partition.begun() > share {
+        } else if state.is_held(lane, share) {
             (state.busy, state.gated) = (false, true);
         } else {
             drop(state);
@@ -136,7 +149,7 @@ impl Ready {
     /// Lets a waiting lane go on where it weighs less than `share` now.
     pub fn look_again(&self, lane: &Arc<Lane>, share: usize) {
         let mut state = lane.state();
-        if state.gated && lane.partition.begun() <= share {
+        if state.gated && !state.is_held(lane, share) {
             (state.busy, state.gated) = (true, false);
             drop(state);
             self.enqueue(lane);
@@ -180,20 +193,11 @@ impl Ready {
         self.lock().lanes.len()
     }
 
-    /// Waits for the given time, or until the process stops. A spare worker takes over meanwhile.
-    pub fn rest(&self, time: Duration) {
-        self.note_slow(true);
-        let queue = self.lock();
-        drop(self.resting.wait_timeout_while(queue, time, |queue| !queue.stopped));
-        self.note_slow(false);
-    }
-
     /// Sends all workers home.
     pub fn stop(&self) {
         self.lock().stopped = true;
         self.any.notify_all();
         self.spare.notify_all();
-        self.resting.notify_all();
     }
 
     fn enqueue(&self, lane: &Arc<Lane>) {
@@ -313,5 +317,36 @@ mod tests {
         ready.note_slow(true);
         assert!(spare.join().unwrap());
         ready.leave_spare();
+    }
+
+    #[test]
+    fn invariant_7_records_whose_plugin_does_not_start_wait_and_hold_no_worker() {
+        let (ready, lane) = (Ready::default(), lane());
+        ready.push(&lane, record(0, 1));
+        ready.push(&lane, record(1, 1));
+        let limits = CallLimits { records: 256, bytes: 1 << 20 };
+        let taken = ready.take(false).unwrap().take(limits);
+        let later = Instant::now() + std::time::Duration::from_hours(1);
+        lane.postpone(taken, later);
+        ready.give_back(&lane, 1 << 20);
+        ready.look_again(&lane, 1 << 20);
+        assert_eq!(ready.waiting(), 0, "not yet");
+        lane.state().not_before = Some(Instant::now());
+        ready.look_again(&lane, 1 << 20);
+        let offsets: Vec<i64> =
+            ready.take(false).unwrap().take(limits).iter().map(|record| record.offset).collect();
+        assert_eq!(offsets, [0, 1]);
+    }
+
+    #[test]
+    fn a_closed_lane_is_not_taken_up_again() {
+        let (ready, lane) = (Ready::default(), lane());
+        ready.push(&lane, record(0, 1));
+        let taken = ready.take(false).unwrap().take(CallLimits { records: 1, bytes: 1 });
+        lane.partition.close();
+        lane.put_back(taken);
+        ready.give_back(&lane, 1 << 20);
+        assert_eq!(ready.waiting(), 0);
+        assert_eq!(lane.clear(), Some(0));
     }
 }

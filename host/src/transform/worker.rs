@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::lane::{Lane, Ready};
 use super::prepare::{Prepared, prepare};
@@ -20,7 +20,7 @@ use crate::stop;
 use crate::telemetry::{DestinationCode, Metrics, PipelineCode, PipelineDestination, PluginLabels};
 use crate::validate::Refusal;
 
-/// How long a worker waits before it asks again for an instance that could not be had.
+/// How long a partition waits before an instance that could not be had is asked for again.
 const START_AGAIN: Duration = Duration::from_secs(1);
 
 /// How far a thread with an overdue call steps back: it has a tenth of the weight of the others, so that
@@ -201,9 +201,18 @@ impl Worker {
         let Some(pipeline) = self.generation.pipelines.get(&lane.pipeline).map(Arc::clone) else {
             return;
         };
-        let outcomes = self.transform(&pipeline, lane, &records);
+        let transformed = self.transform(&pipeline, lane, &records);
         self.count_usage(&pipeline);
-        let Some(outcomes) = outcomes else { return };
+        let outcomes = match transformed {
+            Ok(outcomes) => outcomes,
+            Err(RunError::Stopped) => return,
+            // The records wait, since it is not their fault (Invariant 11); the worker does not, so that
+            // it is there for others (Invariant 7).
+            Err(error) => {
+                tracing::error!(pipeline = %pipeline.name, %error, "no instance; trying on");
+                return lane.postpone(records, Instant::now() + START_AGAIN);
+            }
+        };
         stop::point("transformed");
         // Invariant 4: what became too much for one turn waits for the lane's next, which comes when
         // its share allows.
@@ -236,31 +245,18 @@ impl Worker {
         }
     }
 
-    /// One outcome for each of the first records, or for all; none where the process stops. An instance that cannot be had is
-    /// asked for again: the records wait, since it is not their fault (Invariant 11).
+    /// One outcome for each of the first records, or for all.
     fn transform(
         &mut self,
         pipeline: &Pipeline,
         lane: &Lane,
         records: &[Record],
-    ) -> Option<Vec<Outcome>> {
-        loop {
-            let runner = self
-                .runners
-                .entry(Arc::clone(&pipeline.name))
-                .or_insert_with(|| Runner::new(Arc::clone(&pipeline.chain), self.hooks.clone()));
-            match runner.transform(&lane.partition.id, records) {
-                Ok(outcomes) => return Some(outcomes),
-                Err(RunError::Stopped) => return None,
-                Err(error) => {
-                    tracing::error!(pipeline = %pipeline.name, %error, "no instance; trying on");
-                    self.shared.ready.rest(START_AGAIN);
-                    if self.shared.stop.load(Ordering::Acquire) {
-                        return None;
-                    }
-                }
-            }
-        }
+    ) -> Result<Vec<Outcome>, RunError> {
+        let runner = self
+            .runners
+            .entry(Arc::clone(&pipeline.name))
+            .or_insert_with(|| Runner::new(Arc::clone(&pipeline.chain), self.hooks.clone()));
+        runner.transform(&lane.partition.id, records)
     }
 }
 
