@@ -131,8 +131,8 @@ fn ask<C: ConsumerContext>(
     let decide = |(id, next): &(PartitionId, Option<i64>)| {
         let ends = offset(&oldest, id).zip(offset(&end, id));
         match ends.filter(|_| next.is_some() || told(id)) {
-            Some((oldest, end)) => {
-                rules.decide(next.or_else(|| offset(&committed, id)), oldest, end)
+            Some((first, last)) => {
+                rules.decide(next.or_else(|| offset(&committed, id)), first, last)
             }
             None => Beginning::Unknown,
         }
