@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::{self, KeyPath, Loaded, Problem};
+use crate::config::{self, KeyPath, Loaded, MAX_COMPONENT_BYTES, MAX_SCHEMA_BYTES, Problem};
 use crate::dead_letter::Origin;
 use crate::fault::{Code, Fault, PluginRef};
 use crate::plugin::{
     CallLimits, Chain, Component, Forms, Hooks, Limits, Loader, Plugin, Runner, StandIn,
-    read_component,
 };
 use crate::schema::Schema;
 
@@ -50,16 +49,25 @@ pub struct Route {
     pub name: Arc<str>,
     /// Its schema, closed.
     pub schema: Arc<Schema>,
+    /// Of the schema's file.
+    pub schema_hash: blake3::Hash,
     /// Its settings.
     pub settings: Arc<config::Destination>,
 }
 
 impl Generation {
     /// Loads components, reads mappings and schemas. Every problem is reported, not the first.
-    pub fn build(loaded: &Loaded, loader: &Loader) -> Result<Self, Vec<Problem>> {
+    ///
+    /// What is the same in the `running` generation is shared with it: its instances go on.
+    pub fn build(
+        loaded: &Loaded,
+        loader: &Loader,
+        running: Option<&Self>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut builder = Builder {
             loaded,
             loader,
+            running,
             digest: blake3::Hasher::new(),
             problems: Vec::new(),
             components: BTreeMap::new(),
@@ -81,6 +89,10 @@ impl Generation {
             })
             .collect();
         Ok(Self { name, pipelines })
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.pipelines.values().flat_map(|pipeline| &pipeline.routes)
     }
 
     /// Puts a function of this program in place of every chain: what the plugins would cost less.
@@ -134,6 +146,7 @@ impl Pipeline {
 struct Builder<'a> {
     loaded: &'a Loaded,
     loader: &'a Loader,
+    running: Option<&'a Generation>,
     digest: blake3::Hasher,
     problems: Vec<Problem>,
     components: BTreeMap<String, Option<Arc<Component>>>,
@@ -150,33 +163,42 @@ impl Builder<'_> {
     fn routes(&mut self) {
         for (name, settings) in &self.loaded.config.destinations {
             let path = KeyPath::root().key("destinations").key(name).key("schema").key("file");
-            let file = self.loaded.resolve(&settings.schema.file);
-            let read = std::fs::read_to_string(&file).map_err(|error| error.to_string());
-            match read.and_then(|text| {
-                let schema =
-                    Schema::load(&text, settings.mode).map_err(|error| error.to_string())?;
-                Ok((schema, text))
-            }) {
-                Ok((schema, text)) => {
+            match self.route(name, settings) {
+                Ok((route, text)) => {
                     self.count(format!("{name} {settings:?}").as_bytes());
                     self.count(text.as_bytes());
-                    self.routes.insert(
-                        name.clone(),
-                        Route {
-                            name: name.as_str().into(),
-                            schema: Arc::new(schema),
-                            settings: Arc::new(settings.clone()),
-                        },
-                    );
+                    self.routes.insert(name.clone(), route);
                 }
-                Err(error) => self
-                    .problems
-                    .push(self.loaded.error(&path, format!("`{}`: {error}", file.display()))),
+                Err(error) => {
+                    let file = self.loaded.resolve(&settings.schema.file);
+                    let error = format!("`{}`: {error}", file.display());
+                    self.problems.push(self.loaded.error(&path, error));
+                }
             }
         }
     }
 
-    fn chains(&mut self) -> Vec<(Arc<str>, Chain)> {
+    /// A destination and the text of its schema.
+    fn route(&self, name: &str, settings: &config::Destination) -> Result<(Route, String), String> {
+        let inputs = &self.loaded.inputs;
+        let text = inputs
+            .read_text(&settings.schema.file, MAX_SCHEMA_BYTES)
+            .map_err(|error| error.to_string())?;
+        let schema_hash = blake3::hash(text.as_bytes());
+        let mut routes = self.running.iter().flat_map(|running| running.routes());
+        let known = routes
+            .find(|route| route.schema_hash == schema_hash && route.settings.mode == settings.mode);
+        let schema = match known {
+            Some(route) => Arc::clone(&route.schema),
+            None => {
+                Arc::new(Schema::load(&text, settings.mode).map_err(|error| error.to_string())?)
+            }
+        };
+        let settings = Arc::new(settings.clone());
+        Ok((Route { name: name.into(), schema, schema_hash, settings }, text))
+    }
+
+    fn chains(&mut self) -> Vec<(Arc<str>, Arc<Chain>)> {
         let mut chains = Vec::new();
         for (name, pipeline) in &self.loaded.config.pipelines {
             self.count(format!("{name} {pipeline:?}").as_bytes());
@@ -185,23 +207,26 @@ impl Builder<'_> {
                 let path = KeyPath::root().key("pipelines").key(name).key("chain").index(index);
                 plugins.extend(self.plugin(step, &path));
             }
-            chains.push((
-                name.as_str().into(),
-                Chain {
-                    pipeline: name.clone(),
-                    plugins,
-                    forms: Forms::from(pipeline),
-                    call: CallLimits::from(&self.loaded.config.limits),
-                    stand_in: None,
-                },
-            ));
+            let chain = Chain {
+                pipeline: name.clone(),
+                plugins,
+                forms: Forms::from(pipeline),
+                call: CallLimits::from(&self.loaded.config.limits),
+                stand_in: None,
+            };
+            let running = self.running.and_then(|running| running.pipelines.get(name.as_str()));
+            let chain = match running {
+                Some(running) if running.chain.is_same(&chain) => Arc::clone(&running.chain),
+                _ => Arc::new(chain),
+            };
+            chains.push((name.as_str().into(), chain));
         }
         chains
     }
 
     fn plugin(&mut self, step: &config::Step, path: &KeyPath) -> Option<Plugin> {
         let tenant = self.loaded.config.aep.tenant.as_deref();
-        let configuration = match step.configuration(&self.loaded.base_dir, tenant) {
+        let configuration = match step.configuration(&self.loaded.inputs, tenant) {
             Ok(configuration) => configuration,
             Err(error) => {
                 self.problems.extend(error.problems);
@@ -227,15 +252,16 @@ impl Builder<'_> {
             return known.clone();
         }
         let config = &self.loaded.config;
-        let read = config
-            .component(name, &self.loaded.base_dir)
-            .map_err(|error| error.to_string())
-            .and_then(|file| {
-                let wasm = read_component(&file).map_err(|error| chain_of(&error))?;
-                let limits = Limits::from(settings);
-                self.loader.load(name, &wasm, &limits).map_err(|error| chain_of(&error))
-            });
-        let component = match read {
+        let inputs = &self.loaded.inputs;
+        let read = config.component(name, inputs).map_err(|error| error.to_string());
+        let loaded = read.and_then(|file| {
+            let wasm = inputs
+                .read(&file, MAX_COMPONENT_BYTES)
+                .map_err(|error| format!("cannot read component `{}`: {error}", file.display()))?;
+            let limits = Limits::from(settings);
+            self.loader.load(name, &wasm, &limits).map_err(|error| chain_of(&error))
+        });
+        let component = match loaded {
             Ok(component) => Some(component),
             Err(error) => {
                 self.problems.push(self.loaded.error(path, error));
@@ -246,7 +272,12 @@ impl Builder<'_> {
         component
     }
 
-    fn pipeline(&self, name: &Arc<str>, chain: Chain, generation: &Arc<str>) -> Option<Pipeline> {
+    fn pipeline(
+        &self,
+        name: &Arc<str>,
+        chain: Arc<Chain>,
+        generation: &Arc<str>,
+    ) -> Option<Pipeline> {
         let settings = self.loaded.config.pipelines.get(&**name)?;
         let routes =
             settings.destinations.iter().filter_map(|d| self.routes.get(d).cloned()).collect();
@@ -259,7 +290,7 @@ impl Builder<'_> {
             name: Arc::clone(name),
             topics: settings.topics.clone(),
             id_epoch: settings.id_epoch.clone(),
-            chain: Arc::new(chain),
+            chain,
             routes,
             origin: Arc::new(origin),
             storm: settings.dead_letter.storm,

@@ -101,7 +101,8 @@ fn list(problems: &[Problem]) -> String {
 impl App {
     /// Builds everything and begins to consume as soon as a broker answers.
     pub fn start(loaded: &Loaded, loader: &Loader) -> Result<Self, StartError> {
-        let generation = Generation::build(loaded, loader).map_err(StartError::Configuration)?;
+        let generation =
+            Generation::build(loaded, loader, None).map_err(StartError::Configuration)?;
         Self::start_generation(loaded, generation)
     }
 

@@ -1,6 +1,5 @@
 //! The commands, one file each: arguments, and a function that runs them.
 
-pub mod attempt;
 pub mod check;
 pub mod demo;
 pub mod inspect;
@@ -95,7 +94,7 @@ fn one_pipeline(
         say(format_args!("`{file}` has no pipeline `{pipeline}`; it has {}", others.join(", ")));
         return Ok(None);
     }
-    match Generation::build(&loaded, &cache.loader()?) {
+    match Generation::build(&loaded, &cache.loader()?, None) {
         Ok(generation) => Ok(Some((loaded, generation))),
         Err(problems) => {
             for problem in problems {

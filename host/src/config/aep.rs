@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::reference::{Address, Secret};
 
 /// The organisation in Adobe Experience Platform.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Aep {
     /// The organisation id, `…@AdobeOrg`.
@@ -43,7 +43,7 @@ impl Aep {
 }
 
 /// An OAuth server-to-server credential of the Adobe Developer Console.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
     /// The token endpoint.

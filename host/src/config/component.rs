@@ -3,6 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Config;
+use super::inputs::Inputs;
+
+/// The largest component that is read, in bytes: several times what any toolchain makes.
+pub const MAX_COMPONENT_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The plugins that come with xylem and need no entry in the configuration.
 pub const SHIPPED: [&str; 4] = ["csv", "json", "pos", "crm"];
@@ -32,10 +36,10 @@ pub enum ComponentError {
 
 impl Config {
     /// The component file of a plugin: the configured one, else the shipped one beside the program.
-    pub fn component(&self, name: &str, base_dir: &Path) -> Result<PathBuf, ComponentError> {
+    pub fn component(&self, name: &str, inputs: &Inputs) -> Result<PathBuf, ComponentError> {
         let entry = self.plugins.get(name);
         if let Some(component) = entry.and_then(|plugin| plugin.component.as_ref()) {
-            return Ok(base_dir.join(component));
+            return Ok(inputs.resolve(component));
         }
         if !SHIPPED.contains(&name) {
             let name = name.to_owned();

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::reference::Address;
 
+/// The most bytes of a schema file; the largest composed bundle known has four megabytes.
+pub const MAX_SCHEMA_BYTES: u64 = 32 * 1024 * 1024;
+
 /// A schema, dataset, flow and inlet in AEP.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
     /// The inlet's URL, `https://dcs.adobedc.net/collection/ID` (with or without `batch/`).
@@ -54,7 +57,7 @@ fn yes() -> bool {
 }
 
 /// An XDM schema: its id in AEP and its text here.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SchemaRef {
     /// The schema's `$id`, `https://ns.adobe.com/TENANT/schemas/ID`.
@@ -107,7 +110,7 @@ pub enum Order {
 }
 
 /// When a request is full.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batch {
     /// The most messages in one request.

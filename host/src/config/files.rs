@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// Why a file can not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     /// Nothing is there.
     #[error("there is no such file")]
@@ -24,7 +24,7 @@ pub(crate) enum ReadError {
     NotUtf8(usize),
     /// The system says so.
     #[error("{0}")]
-    Io(io::Error),
+    Io(String),
 }
 
 impl From<io::Error> for ReadError {
@@ -32,53 +32,51 @@ impl From<io::Error> for ReadError {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
             io::ErrorKind::PermissionDenied => {
-                Self::Io(io::Error::other("permission denied for this user"))
+                Self::Io("permission denied for this user".to_owned())
             }
-            _ => Self::Io(error),
+            _ => Self::Io(error.to_string()),
         }
     }
 }
 
 /// The bytes of a file of at most `limit` bytes.
 pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
-    let mut file = open(path)?;
     let mut bytes = Vec::new();
-    Read::by_ref(&mut file).take(limit + 1).read_to_end(&mut bytes)?;
+    open(path, limit)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(ReadError::TooLarge(limit));
     }
     Ok(bytes)
 }
 
-/// The text of a file of at most `limit` bytes, without a byte order mark.
-pub(super) fn read_text(path: &Path, limit: u64) -> Result<String, ReadError> {
-    let bytes = read_bytes(path, limit)?;
+/// The hash of a file of at most `limit` bytes, which is not held in memory.
+pub(super) fn hash(path: &Path, limit: u64) -> Result<blake3::Hash, ReadError> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(open(path, limit)?.take(limit + 1))?;
+    if hasher.count() > limit {
+        return Err(ReadError::TooLarge(limit));
+    }
+    Ok(hasher.finalize())
+}
+
+/// A file's text, without a byte order mark.
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, ReadError> {
     let text = String::from_utf8(bytes)
         .map_err(|error| ReadError::NotUtf8(error.utf8_error().valid_up_to()))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// The first bytes of a file, as many as fit.
-pub(super) fn read_head(path: &Path, head: &mut [u8]) -> Result<usize, ReadError> {
-    let mut file = open(path)?;
-    let mut filled = 0;
-    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest)? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    Ok(filled)
-}
-
-/// Opens a regular file; anything else might block for ever.
-fn open(path: &Path) -> Result<File, ReadError> {
+/// Opens a regular file; anything else might block for ever. One that is too large is not begun.
+fn open(path: &Path, limit: u64) -> Result<File, ReadError> {
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(ReadError::Folder);
     }
     if !metadata.is_file() {
         return Err(ReadError::NotRegular);
+    }
+    if metadata.len() > limit {
+        return Err(ReadError::TooLarge(limit));
     }
     Ok(File::open(path)?)
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::reference::{Address, Secret};
 
 /// The Kafka cluster and the consumer group.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
     /// Bootstrap brokers, `host:port`, several separated by commas.
@@ -93,7 +93,7 @@ pub enum GroupProtocol {
 }
 
 /// TLS to the brokers.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// A PEM file of trusted roots, relative to the configuration file; absent means the system's.
@@ -108,7 +108,7 @@ pub struct Tls {
 }
 
 /// SASL authentication to the brokers.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sasl {
     /// The mechanism.

@@ -2,7 +2,7 @@
 //!
 //! The one place that reads the environment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use schemars::schema_for;
 use serde_json::Value as Json;
 
 use super::Config;
-use super::files;
+use super::inputs::Inputs;
 use super::path::KeyPath;
 use super::problem::{ConfigErrors, Draft, Problem, Problems, Severity};
 use super::reference::Resolver;
@@ -30,12 +30,10 @@ static SCHEMA: LazyLock<Json> = LazyLock::new(|| Json::from(schema_for!(Config))
 pub struct Loaded {
     /// The configuration, references resolved.
     pub config: Config,
-    /// The folder that relative paths start from.
-    pub base_dir: PathBuf,
     /// What somebody should look at.
     pub warnings: Vec<Problem>,
-    /// The files that references named: when one changes, so does the configuration.
-    pub referenced: BTreeSet<PathBuf>,
+    /// The files that it is made of: when one changes, so does the configuration.
+    pub inputs: Inputs,
     source: Source,
 }
 
@@ -44,16 +42,15 @@ impl Loaded {
     pub fn assembled(config: Config) -> Self {
         Self {
             config,
-            base_dir: PathBuf::new(),
             warnings: Vec::new(),
-            referenced: BTreeSet::new(),
+            inputs: Inputs::default(),
             source: Source::unreadable(PathBuf::from("(assembled)"), String::new()),
         }
     }
 
     /// A path of the configuration, from its folder.
     pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.base_dir.join(path)
+        self.inputs.resolve(path)
     }
 
     /// An error that was found later, shown at its place in the file.
@@ -70,12 +67,12 @@ impl Loaded {
 impl Config {
     /// Makes the paths of certificates start where the process stands. Paths of pipelines and
     /// destinations stay as they are written, since they are part of the generation's name.
-    fn resolve_paths(&mut self, base_dir: &Path) {
+    fn resolve_paths(&mut self, inputs: &Inputs) {
         let tls = self.kafka.tls.as_mut();
         let (ca, certificate) =
             tls.map_or((None, None), |tls| (tls.ca_file.as_mut(), tls.certificate_file.as_mut()));
         for path in [ca, certificate, self.aep.ca_file.as_mut()].into_iter().flatten() {
-            *path = base_dir.join(&*path);
+            *path = inputs.resolve(&*path);
         }
     }
 }
@@ -87,25 +84,34 @@ pub type Environment = BTreeMap<String, OsString>;
 ///
 /// Reads the files that the configuration names, but starts nothing and connects to nothing.
 pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    load_with(path, &environment.collect())
+    load_with(path, &environment(), &Inputs::beside(path))
 }
 
-/// Reads a configuration file with a given environment.
-pub fn load_with(path: &Path, environment: &Environment) -> Result<Loaded, ConfigErrors> {
-    let text = files::read_text(path, MAX_BYTES)
+/// The environment of this process; what is not UTF-8 has no name.
+pub fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .collect()
+}
+
+/// Reads a configuration file with a given environment; what is read is noted in `inputs`, also where
+/// something is wrong.
+pub fn load_with(
+    path: &Path,
+    environment: &Environment,
+    inputs: &Inputs,
+) -> Result<Loaded, ConfigErrors> {
+    let text = inputs
+        .read_file(path, MAX_BYTES)
         .map_err(|error| Problem::in_file(path, format!("the file cannot be read: {error}")))?;
-    // Empty for a file in the working folder, so that paths are shown as they are written.
-    let base_dir = path.parent().map(Path::to_owned).unwrap_or_default();
-    load_text(path, text, base_dir, environment)
+    load_text(path, text, inputs, environment)
 }
 
-/// Reads a configuration from its text; `file` is the name to show, `base_dir` where paths start.
+/// Reads a configuration from its text; `file` is the name to show.
 pub fn load_text(
     file: &Path,
     text: String,
-    base_dir: PathBuf,
+    inputs: &Inputs,
     environment: &Environment,
 ) -> Result<Loaded, ConfigErrors> {
     let (root, twice) = match yaml::parse(&text) {
@@ -120,10 +126,9 @@ pub fn load_text(
         problems.twice(mistake);
     }
 
-    let mut resolver = Resolver::new(&base_dir, environment);
-    let mut shape = Shape { schema: &SCHEMA, problems: &mut problems, resolver: &mut resolver };
+    let resolver = Resolver::new(inputs, environment);
+    let mut shape = Shape { schema: &SCHEMA, problems: &mut problems, resolver: &resolver };
     let json = shape.check(&root);
-    let referenced = resolver.files;
 
     // What has the shape of the types is of the types; if not, the schema does not say what they do.
     let Ok(mut config) = serde_json::from_value::<Config>(json) else {
@@ -132,12 +137,12 @@ pub fn load_text(
         let found = problems.finish().0.into_iter();
         return Err(ConfigErrors { problems: found.chain([bug]).collect() });
     };
-    rules::check(&config, &base_dir, &mut problems);
-    config.resolve_paths(&base_dir);
+    rules::check(&config, inputs, &mut problems);
+    config.resolve_paths(inputs);
 
     let (problems, source) = problems.finish();
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(ConfigErrors { problems });
     }
-    Ok(Loaded { config, base_dir, warnings: problems, referenced, source })
+    Ok(Loaded { config, warnings: problems, inputs: inputs.clone(), source })
 }

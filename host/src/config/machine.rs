@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::reference::Secret;
 
 /// What AEP takes from the organisation, and how much of that is this process's.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quota {
     /// Messages a second, of the whole organisation.
@@ -30,7 +30,7 @@ impl Default for Quota {
 }
 
 /// What the process may use of the machine.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Threads that run plugins; absent means one per core.
@@ -61,7 +61,7 @@ impl Default for Limits {
 }
 
 /// The listener for probes, metrics and status.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// The address; a pod sets `0.0.0.0:9600` so that probes and scrapes reach it.
@@ -77,7 +77,7 @@ impl Default for Admin {
 }
 
 /// How the process stops.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
     /// How long a stop may take to deliver what is in flight, in milliseconds. What is not

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Environment, Loaded, load_text, load_with};
+use super::{Environment, Inputs, Loaded, load_text, load_with};
 
 const GOOD: &str = r#"# orders to AEP
 kafka:
@@ -73,8 +73,13 @@ impl Folder {
 
     fn load(&self, text: &str) -> Result<Loaded, String> {
         let base_dir = self.dir.path().to_owned();
-        load_text(Path::new("xylem.yaml"), text.to_owned(), base_dir, &self.environment)
-            .map_err(|errors| self.tidy(&errors.to_string()))
+        load_text(
+            Path::new("xylem.yaml"),
+            text.to_owned(),
+            &Inputs::new(base_dir),
+            &self.environment,
+        )
+        .map_err(|errors| self.tidy(&errors.to_string()))
     }
 
     fn tidy(&self, message: &str) -> String {
@@ -207,8 +212,11 @@ fn a_good_configuration_loads() {
     assert_eq!(config.destinations["orders"].batch.max_messages, 1_000);
     assert_eq!(config.pipelines["orders"].chain[0].mapping, Some(PathBuf::from("order.map.yaml")));
     assert_eq!(config.limits.call_records, 256);
-    let names: Vec<_> = loaded.referenced.iter().filter_map(|path| path.file_name()).collect();
-    assert_eq!(names, ["password"]);
+    let read = loaded.inputs.fingerprint();
+    let names: Vec<_> = read.paths().filter_map(|path| path.file_name()?.to_str()).collect();
+    for name in ["password", "ca.pem", "order.map.yaml"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
 }
 
 #[test]
@@ -230,7 +238,9 @@ fn warnings_do_not_stop_us() {
 
 #[test]
 fn a_file_that_is_not_there() {
-    let missing = load_with(Path::new("no/such.yaml"), &Environment::new()).err().unwrap();
+    let missing = load_with(Path::new("no/such.yaml"), &Environment::new(), &Inputs::new("no"))
+        .err()
+        .unwrap();
     snapshot("file_missing", &missing.to_string());
 }
 
@@ -242,7 +252,7 @@ fn the_examples_are_good() {
         let path = entry.unwrap().path().join("xylem.yaml");
         if path.is_file() {
             seen += 1;
-            match load_with(&path, &Environment::new()) {
+            match load_with(&path, &Environment::new(), &Inputs::beside(&path)) {
                 Ok(loaded) => assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings),
                 Err(errors) => panic!("{errors}"),
             }

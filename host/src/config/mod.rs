@@ -19,6 +19,7 @@ mod reference;
 
 // From a file to the types.
 mod files;
+mod inputs;
 mod kind;
 mod load;
 mod nearest;
@@ -39,13 +40,14 @@ mod manual;
 mod mistakes;
 
 pub use aep::{Aep, Auth};
-pub use component::{ComponentError, SHIPPED};
-pub use destination::{Batch, Destination, Mode, Order, Oversize, SchemaRef};
-pub(crate) use files::read_bytes;
+pub use component::{ComponentError, MAX_COMPONENT_BYTES, SHIPPED};
+pub use destination::{Batch, Destination, MAX_SCHEMA_BYTES, Mode, Order, Oversize, SchemaRef};
+pub(crate) use files::ReadError;
+pub use inputs::{Fingerprint, Inputs};
 pub use kafka::{GroupProtocol, Kafka, OutOfRange, Sasl, SaslMechanism, Start, Tls};
 #[cfg(test)]
 pub(crate) use kind::choices;
-pub use load::{Environment, Loaded, load, load_text, load_with};
+pub use load::{Environment, Loaded, environment, load, load_text, load_with};
 pub use machine::{Admin, Limits, Quota, Shutdown};
 pub use path::KeyPath;
 pub use pipeline::{
@@ -60,7 +62,7 @@ pub(crate) use reference::{has_user, without_user};
 pub use step::StepError;
 
 /// The whole configuration of a process.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The Kafka cluster and the consumer group.

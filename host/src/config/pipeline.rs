@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A component and its limits.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plugin {
     /// The component's file, relative to the configuration file; absent for a shipped plugin.
@@ -58,7 +58,7 @@ impl Plugin {
 }
 
 /// Topics -> chain -> validation -> destinations.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
     /// The topics; each belongs to exactly one pipeline.
@@ -146,7 +146,7 @@ pub enum Split {
 }
 
 /// One plugin of a chain, with what it is told.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// The plugin's name: an entry of `plugins`, or a shipped plugin.
@@ -163,7 +163,7 @@ pub struct Step {
 }
 
 /// Where rejected records go.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetter {
     /// The topic; it must exist, and no pipeline may read it.
@@ -175,7 +175,7 @@ pub struct DeadLetter {
 }
 
 /// How many dead letters are too many.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Storm {
     /// More than this share of a window, in percent; 100 halts never.
@@ -207,7 +207,7 @@ impl Storm {
 }
 
 /// On how many records a plugin may fail.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quarantine {
     /// More than this share of a window, in percent; 100 quarantines never.

@@ -1,16 +1,16 @@
 //! Values that may refer to the environment or to a file: addresses and secrets.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
-use super::files::{self, ReadError};
+use super::files::ReadError;
+use super::inputs::Inputs;
 use super::nearest::nearest;
 
 /// The most bytes that a file named in a reference may hold; a private key has three kilobytes.
@@ -124,12 +124,10 @@ impl JsonSchema for Secret {
 /// The keyword of the JSON Schema that says where references are read.
 pub(crate) const REFERENCES: &str = "x-references";
 
-/// Resolves references, and remembers the files it read.
+/// Resolves references.
 pub(super) struct Resolver<'a> {
-    base_dir: &'a Path,
+    inputs: &'a Inputs,
     environment: &'a BTreeMap<String, OsString>,
-    /// The files that references named, for whoever watches them.
-    pub(super) files: BTreeSet<PathBuf>,
 }
 
 /// Why a reference can not be resolved. Invariant 10: names and paths, never contents.
@@ -179,12 +177,12 @@ impl ReferenceError {
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(base_dir: &'a Path, environment: &'a BTreeMap<String, OsString>) -> Self {
-        Self { base_dir, environment, files: BTreeSet::new() }
+    pub(super) fn new(inputs: &'a Inputs, environment: &'a BTreeMap<String, OsString>) -> Self {
+        Self { inputs, environment }
     }
 
     /// The text with its references replaced by what they refer to; `$${` becomes `${`.
-    pub(super) fn resolve(&mut self, text: &str) -> Result<String, ReferenceError> {
+    pub(super) fn resolve(&self, text: &str) -> Result<String, ReferenceError> {
         let mut resolved = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
@@ -218,11 +216,11 @@ impl<'a> Resolver<'a> {
         value.to_str().map(str::to_owned).ok_or_else(|| ReferenceError::NotUtf8(name.to_owned()))
     }
 
-    fn file(&mut self, path: &str) -> Result<String, ReferenceError> {
-        let full = self.base_dir.join(path);
-        let text = files::read_text(&full, MAX_BYTES)
+    fn file(&self, path: &str) -> Result<String, ReferenceError> {
+        let text = self
+            .inputs
+            .read_text(path, MAX_BYTES)
             .map_err(|source| ReferenceError::File { path: path.to_owned(), source })?;
-        self.files.insert(full);
         // Editors and `echo` end a file with a line break that nobody means.
         let text = text.strip_suffix('\n').unwrap_or(&text);
         Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
@@ -263,14 +261,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("pw"), "s3cret\r\n").unwrap();
         let environment = BTreeMap::from([("HOST".to_owned(), OsString::from("kafka"))]);
-        let mut resolver = Resolver::new(dir.path(), &environment);
+        let inputs = Inputs::new(dir.path());
+        let resolver = Resolver::new(&inputs, &environment);
         assert_eq!(
             resolver.resolve("${HOST}:9092,${HOST}-2:9092").unwrap(),
             "kafka:9092,kafka-2:9092"
         );
         assert_eq!(resolver.resolve("${file:pw}").unwrap(), "s3cret");
         assert_eq!(resolver.resolve("a$${HOST}b$c").unwrap(), "a${HOST}b$c");
-        assert_eq!(resolver.files.len(), 1);
+        assert_eq!(inputs.fingerprint().paths().count(), 1);
         for bad in ["${HOST", "${}", "${HOST:-x}", "${HOSTS}", "${file:none}", "${file:.}"] {
             assert!(resolver.resolve(bad).is_err(), "{bad}");
         }
@@ -285,8 +284,9 @@ mod tests {
     #[test]
     fn invariant_10_a_piece_of_a_secret_is_not_shown() {
         let environment = BTreeMap::new();
-        let mut resolver = Resolver::new(Path::new("."), &environment);
-        let mut words = |text| {
+        let inputs = Inputs::new(".");
+        let resolver = Resolver::new(&inputs, &environment);
+        let words = |text| {
             let error = resolver.resolve(text).unwrap_err().of_secret();
             format!("{error} {}", error.hint().unwrap_or_default())
         };

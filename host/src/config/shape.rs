@@ -40,7 +40,7 @@ pub(super) struct Shape<'a, 'r> {
     /// The schema of the whole configuration.
     pub(super) schema: &'a Json,
     pub(super) problems: &'a mut Problems,
-    pub(super) resolver: &'a mut Resolver<'r>,
+    pub(super) resolver: &'a Resolver<'r>,
 }
 
 impl Shape<'_, '_> {

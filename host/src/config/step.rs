@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
 
 use super::Step;
-use super::files;
+use super::inputs::Inputs;
 use super::path::KeyPath;
 use super::problem::{Draft, Problem, Problems};
 use super::reference::looks_like_reference;
@@ -17,7 +17,7 @@ use super::yaml::{self, Node, Scalar, Value};
 const MAX_MAPPING_BYTES: u64 = 1024 * 1024;
 
 /// The most bytes of a look-up file.
-const MAX_LOOKUP_BYTES: u64 = 8 * 1024 * 1024;
+pub(super) const MAX_LOOKUP_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The most bytes of a whole configuration of a plugin: a quarter of its default memory, since it
 /// holds the text and what it makes of it.
@@ -36,14 +36,14 @@ impl Step {
     /// content, its order and its numbers kept), `lookups` (text by name) and `tenant`.
     pub fn configuration(
         &self,
-        base_dir: &Path,
+        inputs: &Inputs,
         tenant: Option<&str>,
     ) -> Result<String, StepError> {
         let mut problems = Vec::new();
         let mut fields: Vec<(String, String)> =
             self.settings.iter().map(|(key, value)| (key.clone(), value.to_string())).collect();
         if let Some(path) = &self.mapping {
-            match mapping(&base_dir.join(path)) {
+            match mapping(inputs, path) {
                 Ok(json) => fields.push(("mapping".to_owned(), json)),
                 Err(more) => problems.extend(more),
             }
@@ -51,12 +51,11 @@ impl Step {
         if !self.lookups.is_empty() {
             let mut texts = Map::new();
             for (name, path) in &self.lookups {
-                let path = base_dir.join(path);
-                match files::read_text(&path, MAX_LOOKUP_BYTES) {
+                match inputs.read_text(path, MAX_LOOKUP_BYTES) {
                     Ok(text) => drop(texts.insert(name.clone(), Json::String(text))),
                     Err(error) => {
                         let message = format!("the look-up `{name}` cannot be read: {error}");
-                        problems.push(Problem::in_file(path, message));
+                        problems.push(Problem::in_file(inputs.resolve(path), message));
                     }
                 }
             }
@@ -94,8 +93,10 @@ impl Step {
 }
 
 /// The content of a mapping file as JSON text.
-fn mapping(path: &Path) -> Result<String, Vec<Problem>> {
-    let text = files::read_text(path, MAX_MAPPING_BYTES).map_err(|error| {
+fn mapping(inputs: &Inputs, path: &Path) -> Result<String, Vec<Problem>> {
+    let read = inputs.read_text(path, MAX_MAPPING_BYTES);
+    let path = &inputs.resolve(path);
+    let text = read.map_err(|error| {
         vec![Problem::in_file(path, format!("the mapping cannot be read: {error}"))]
     })?;
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
@@ -211,13 +212,13 @@ mod tests {
 
         let json = step(serde_json::json!({"s": 1}), Some("m.yaml"));
         assert_eq!(
-            json.configuration(dir.path(), Some("_acme")).unwrap(),
+            json.configuration(&Inputs::new(dir.path()), Some("_acme")).unwrap(),
             "{\"s\":1,\"mapping\":{\"z\":1.10,\"a\":12345678901234567890123,\
              \"true\":\"\u{d7ff}\",\"l\":[null,\"no\",1]},\"tenant\":\"_acme\"}"
         );
         let verbatim = step(serde_json::json!({}), Some("m.json"));
         assert_eq!(
-            verbatim.configuration(dir.path(), None).unwrap(),
+            verbatim.configuration(&Inputs::new(dir.path()), None).unwrap(),
             r#"{"mapping":{"z": 1.10, "a": "\ud83d\ude00"}}"#
         );
     }
@@ -225,8 +226,8 @@ mod tests {
     #[test]
     fn names_that_clash_are_refused() {
         let step = step(serde_json::json!({"tenant": "_other"}), None);
-        assert!(step.configuration(Path::new("."), None).is_ok());
-        let refused = step.configuration(Path::new("."), Some("_acme")).unwrap_err();
+        assert!(step.configuration(&Inputs::new("."), None).is_ok());
+        let refused = step.configuration(&Inputs::new("."), Some("_acme")).unwrap_err();
         assert!(refused.to_string().contains("`tenant`"), "{refused}");
     }
 
@@ -237,7 +238,7 @@ mod tests {
         let mut step = step(serde_json::json!({}), None);
         step.lookups = BTreeMap::from([("stores".to_owned(), PathBuf::from("s.csv"))]);
         assert_eq!(
-            step.configuration(dir.path(), None).unwrap(),
+            step.configuration(&Inputs::new(dir.path()), None).unwrap(),
             r#"{"lookups":{"stores":"id,name\n1,\"A\"\n"}}"#
         );
     }
@@ -248,7 +249,7 @@ mod tests {
         for (name, text) in [("m.yaml", "a: ${DB_PASSWORD}\n"), ("m.json", r#"["${file:pw}"]"#)] {
             std::fs::write(dir.path().join(name), text).unwrap();
             let step = step(serde_json::json!({}), Some(name));
-            assert!(step.configuration(dir.path(), None).is_err(), "{name}");
+            assert!(step.configuration(&Inputs::new(dir.path()), None).is_err(), "{name}");
         }
     }
 }

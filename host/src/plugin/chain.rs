@@ -27,10 +27,18 @@ impl Plugin {
     pub fn reference(&self) -> PluginRef {
         PluginRef { name: self.name.clone(), digest: self.component.digest().to_owned() }
     }
+
+    /// Whether the other one does the same.
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.component, &other.component)
+            && self.name == other.name
+            && self.limits == other.limits
+            && self.configuration == other.configuration
+    }
 }
 
 /// The form in which plugins get records.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forms {
     /// Payloads.
     pub payload: Form,
@@ -54,7 +62,7 @@ impl From<&config::Pipeline> for Forms {
 }
 
 /// How much goes into one call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallLimits {
     /// The most records.
     pub records: usize,
@@ -86,6 +94,19 @@ pub struct Chain {
     pub call: CallLimits,
     /// A function in place of the plugins, for the benchmark's ceiling.
     pub stand_in: Option<StandIn>,
+}
+
+impl Chain {
+    /// Whether the other one does the same, so that its instances serve as well.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.pipeline == other.pipeline
+            && self.forms == other.forms
+            && self.call == other.call
+            && self.plugins.len() == other.plugins.len()
+            && self.plugins.iter().zip(&other.plugins).all(|(one, other)| one.is_same(other))
+            && self.stand_in.is_none()
+            && other.stand_in.is_none()
+    }
 }
 
 /// What stands in for plugins: one outcome for each record of a partition, in order.

@@ -412,7 +412,12 @@ mod tests {
                     call: CallLimits::default(),
                     stand_in: None,
                 }),
-                routes: vec![Route { name: "profiles".into(), schema, settings }],
+                routes: vec![Route {
+                    name: "profiles".into(),
+                    schema,
+                    schema_hash: blake3::hash(b""),
+                    settings,
+                }],
                 origin: rig::origin(),
                 quarantine: crate::config::Quarantine::default(),
                 storm: crate::config::Storm::default(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::value::RawValue;
 use tempfile::TempDir;
-use xylem::config::{Environment, Loaded, Problem, load_text};
+use xylem::config::{Environment, Inputs, Loaded, Problem, load_text};
 use xylem_kit::Plugin;
 
 /// A line of its own between the configuration and the mapping file.
@@ -52,7 +52,7 @@ fn load(folder: &Path, text: &str, mapping: &str) {
         ("CLIENT_SECRET".to_owned(), SECRET.into()),
     ]);
     let texts = Texts { text, mapping };
-    match load_text(Path::new(FILE), text.to_owned(), folder.to_owned(), &environment) {
+    match load_text(Path::new(FILE), text.to_owned(), &Inputs::new(folder), &environment) {
         Ok(loaded) => {
             texts.check(&loaded.warnings);
             steps(&loaded, &texts);
@@ -68,7 +68,7 @@ fn load(folder: &Path, text: &str, mapping: &str) {
 fn steps(loaded: &Loaded, texts: &Texts<'_>) {
     let tenant = loaded.config.aep.tenant.as_deref();
     for step in loaded.config.pipelines.values().flat_map(|pipeline| &pipeline.chain) {
-        match step.configuration(&loaded.base_dir, tenant) {
+        match step.configuration(&loaded.inputs, tenant) {
             Ok(json) => {
                 assert!(serde_json::from_str::<&RawValue>(&json).is_ok(), "no JSON: {json}");
                 let named = texts.text.contains(SECRET) || texts.mapping.contains(SECRET);

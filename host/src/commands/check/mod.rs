@@ -1,7 +1,6 @@
 //! `xylem check`: everything that can be known without a record.
 
 mod connect;
-mod samples;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,6 +12,7 @@ use super::{CacheArgs, Exit, unless_closed};
 use crate::config::{self, Loaded, Problem, Severity};
 use crate::generation::Generation;
 use crate::plugin::{Hooks, Line, Loader, Phase, Sink, WORKER_STACK_BYTES};
+use crate::trial::samples;
 
 /// Check the configuration, schemas, mappings, plugins and samples, and say all that is wrong.
 ///
@@ -103,7 +103,7 @@ fn check(args: &Args, loaded: &Loaded) -> anyhow::Result<Report> {
 
 /// Components, schemas and mappings; then the plugins' own opinion; then the samples.
 fn plugins(args: &Args, loaded: &Loaded, loader: &Loader, report: &mut Report) {
-    let generation = match Generation::build(loaded, loader) {
+    let generation = match Generation::build(loaded, loader, None) {
         Ok(generation) => generation,
         Err(problems) => {
             report.found(Exit::Configuration, problems);
@@ -116,11 +116,8 @@ fn plugins(args: &Args, loaded: &Loaded, loader: &Loader, report: &mut Report) {
         return;
     }
     report.generation = Some(generation.name.to_string());
-    for (name, pipeline) in &generation.pipelines {
-        let Some(settings) = loaded.config.pipelines.get(&**name) else { continue };
-        let Some(folder) = &settings.samples else { continue };
-        let folder = loaded.resolve(folder);
-        let tried = samples::run(&args.config, pipeline, settings, &folder, &hooks);
+    for pipeline in generation.pipelines.values() {
+        let tried = samples::run(&args.config, loaded, pipeline, &hooks);
         report.samples += tried.good;
         report.found(Exit::No, tried.problems);
     }

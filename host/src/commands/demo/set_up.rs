@@ -8,9 +8,9 @@ use anyhow::Context;
 use include_dir::{Dir, include_dir};
 use tempfile::TempDir;
 
-use crate::commands::try_::split::{Cut, split};
 use crate::config::{self, Address, Auth, Config, GroupProtocol, Loaded, Secret, Start};
 use crate::kafka::MockCluster;
+use crate::trial::{Cut, split};
 
 /// Partitions of each example topic.
 pub(super) const PARTITIONS: i32 = 2;
@@ -72,7 +72,8 @@ fn examples(folder: &Path) -> anyhow::Result<(Config, Vec<Input>)> {
         let base = folder.join(name);
         std::fs::create_dir_all(&base)?;
         files.extract(&base).with_context(|| format!("cannot write the example `{name}`"))?;
-        let loaded = config::load_with(&base.join("xylem.yaml"), &BTreeMap::new())?;
+        let file = base.join("xylem.yaml");
+        let loaded = config::load_with(&file, &BTreeMap::new(), &config::Inputs::beside(&file))?;
         inputs.extend(data(&loaded, &base.join("data"))?);
         let example = absolute(&loaded);
         match &mut whole {

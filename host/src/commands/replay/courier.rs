@@ -8,7 +8,6 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, Entry};
-use crate::commands::attempt::Attempted;
 use crate::commands::clients;
 use crate::config::{self, Config, Order};
 use crate::dead_letter::Accepted;
@@ -16,6 +15,7 @@ use crate::deliver::{Access, Destination, Message, Quota, Verdict};
 use crate::fault::{Code, Fault};
 use crate::generation::Pipeline;
 use crate::stop;
+use crate::trial::Attempted;
 
 /// The request header that tells a replay from the first delivery; its value is the generation.
 const MARK: &str = "x-xylem-replay";

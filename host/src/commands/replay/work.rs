@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::count::{After, Count};
 use super::courier::{Courier, Parcel};
 use super::letters::{Group, Letters, Ticket};
-use crate::commands::attempt::{Attempt, attempt_first};
 use crate::deliver::{Message, Verdict};
 use crate::fault::Code;
 use crate::generation::Pipeline;
 use crate::id::Ids;
 use crate::plugin::{RunError, Runner};
+use crate::trial::{Attempt, attempt_first};
 
 /// What records may have become before it is sent.
 const BYTES_AT_ONCE: usize = 4 * 1024 * 1024;

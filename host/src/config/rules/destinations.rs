@@ -2,16 +2,12 @@
 
 use url::Url;
 
-use crate::config::files;
 use crate::config::path::KeyPath;
 use crate::config::reference::has_user;
-use crate::config::{Destination, Mode, SchemaRef};
+use crate::config::{Destination, MAX_SCHEMA_BYTES, Mode, SchemaRef};
 
 use super::Rules;
 use super::aep::is_loopback;
-
-/// The most bytes of a schema file; the largest composed bundle known has four megabytes.
-const MAX_SCHEMA_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Request headers that xylem sends itself.
 const OURS: &[(&str, &str)] = &[
@@ -105,9 +101,8 @@ impl Rules<'_> {
             let draft = self.problems.at(&at.key("version"), format!("`{version}` is no version"));
             self.problems.push(draft.hint("the major version is wanted: `\"1\"`"));
         }
-        let full = self.base_dir.join(&schema.file);
-        if let Err(error) = files::read_bytes(&full, MAX_SCHEMA_BYTES) {
-            self.unreadable(&full, &error, &at.key("file"));
+        if let Err(error) = self.inputs.read(&schema.file, MAX_SCHEMA_BYTES) {
+            self.unreadable(&self.inputs.resolve(&schema.file), &error, &at.key("file"));
         }
     }
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Config;
-use super::files::{self, ReadError};
+use super::files::ReadError;
+use super::inputs::Inputs;
 use super::path::KeyPath;
 use super::problem::Problems;
 use super::reference::without_user;
@@ -16,16 +17,16 @@ mod destinations;
 mod kafka;
 mod pipelines;
 
-/// A configuration, where its paths start, and what was found.
+/// A configuration, the files that it names, and what was found.
 struct Rules<'a> {
     config: &'a Config,
-    base_dir: &'a Path,
+    inputs: &'a Inputs,
     problems: &'a mut Problems,
 }
 
 /// Holds a configuration of the right shape against all rules.
-pub(super) fn check(config: &Config, base_dir: &Path, problems: &mut Problems) {
-    let mut rules = Rules { config, base_dir, problems };
+pub(super) fn check(config: &Config, inputs: &Inputs, problems: &mut Problems) {
+    let mut rules = Rules { config, inputs, problems };
     rules.kafka();
     rules.aep();
     rules.destinations();
@@ -119,8 +120,8 @@ impl Rules<'_> {
     /// A file that must be there and hold certificates.
     fn pem_file(&mut self, path: Option<&Path>, at: &KeyPath) {
         let Some(path) = path else { return };
-        let full = self.base_dir.join(path);
-        match files::read_text(&full, 4 * 1024 * 1024) {
+        let full = self.inputs.resolve(path);
+        match self.inputs.read_text(path, 4 * 1024 * 1024) {
             Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => {}
             Ok(_) => {
                 let message = format!("`{}` holds no certificate in PEM", full.display());

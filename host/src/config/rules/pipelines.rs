@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::component::SHIPPED;
 use crate::config::nearest::nearest;
 use crate::config::path::KeyPath;
-use crate::config::{Pipeline, Step, files};
+use crate::config::step::MAX_LOOKUP_BYTES;
+use crate::config::{MAX_COMPONENT_BYTES, Pipeline, Step};
 
 use super::Rules;
 
@@ -52,12 +53,11 @@ impl Rules<'_> {
     }
 
     fn component(&mut self, component: &std::path::Path, at: &KeyPath) {
-        let full = self.base_dir.join(component);
-        let mut head = [0; 8];
-        match files::read_head(&full, &mut head) {
+        let full = self.inputs.resolve(component);
+        match self.inputs.read(component, MAX_COMPONENT_BYTES) {
             Err(error) => self.unreadable(&full, &error, at),
-            Ok(_) if head == COMPONENT => {}
-            Ok(_) if head == CORE_MODULE => {
+            Ok(bytes) if bytes.starts_with(&COMPONENT) => {}
+            Ok(bytes) if bytes.starts_with(&CORE_MODULE) => {
                 let message = format!("`{}` is a core module, not a component", full.display());
                 let draft = self.problems.at(at, message);
                 self.problems.push(
@@ -91,7 +91,7 @@ impl Rules<'_> {
                 self.step(step, &at.key("chain").index(i));
             }
             if let Some(samples) = &pipeline.samples {
-                let full = self.base_dir.join(samples);
+                let full = self.inputs.resolve(samples);
                 if !full.is_dir() {
                     let message = format!("there is no folder `{}`", full.display());
                     self.problems.error(&at.key("samples"), message);
@@ -203,9 +203,8 @@ impl Rules<'_> {
         let lookups = step.lookups.iter().map(|(name, path)| (path, at.key("lookups").key(name)));
         let mapping = step.mapping.iter().map(|path| (path, at.key("mapping")));
         for (path, file_at) in mapping.chain(lookups) {
-            let full = self.base_dir.join(path);
-            if let Err(error) = files::read_head(&full, &mut []) {
-                self.unreadable(&full, &error, &file_at);
+            if let Err(error) = self.inputs.read(path, MAX_LOOKUP_BYTES) {
+                self.unreadable(&self.inputs.resolve(path), &error, &file_at);
                 missing = true;
             }
         }
@@ -223,7 +222,7 @@ impl Rules<'_> {
         if missing {
             return;
         }
-        if let Err(error) = step.configuration(self.base_dir, self.config.aep.tenant.as_deref()) {
+        if let Err(error) = step.configuration(self.inputs, self.config.aep.tenant.as_deref()) {
             self.problems.extend(error.problems);
         }
     }

@@ -13,7 +13,7 @@ use xylem::record::{Event, Record};
 pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     let loaded = config::load(file)?;
     let loader = CacheArgs::default().loader()?;
-    let mut generation = Generation::build(&loaded, &loader)
+    let mut generation = Generation::build(&loaded, &loader, None)
         .map_err(|problems| anyhow::anyhow!("{}", problems[0]))?;
     generation.stand_in(|_, records| records.iter().map(outcome).collect());
     let app = App::start_generation(&loaded, generation)?;

@@ -4,7 +4,7 @@ use crate::config::{Split, Step};
 
 /// Where a record of an input ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::commands) enum Cut {
+pub(crate) enum Cut {
     /// The input is one record.
     Whole,
     /// At the end of a line: LF or CRLF.
@@ -15,7 +15,7 @@ pub(in crate::commands) enum Cut {
 
 impl Cut {
     /// Where the records of an input end, by the pipeline's `split` and the first step of its chain.
-    pub(in crate::commands) fn of(split: Split, first: Option<&Step>) -> Self {
+    pub(crate) fn of(split: Split, first: Option<&Step>) -> Self {
         match (split, first.and_then(Dialect::of)) {
             (Split::File, _) => Self::Whole,
             (Split::Line, Some(dialect)) => Self::Rows(dialect),
@@ -26,7 +26,7 @@ impl Cut {
 
 /// Which characters of a CSV row mean what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::commands) struct Dialect {
+pub(crate) struct Dialect {
     delimiter: u8,
     /// None where quotes stand for themselves.
     quote: Option<u8>,
@@ -35,7 +35,7 @@ pub(in crate::commands) struct Dialect {
 impl Dialect {
     /// The dialect of a chain whose first step reads CSV rows: the csv plugin, or any plugin that is told
     /// `columns`.
-    pub(in crate::commands) fn of(first: &Step) -> Option<Self> {
+    pub(crate) fn of(first: &Step) -> Option<Self> {
         if first.plugin != "csv" && !first.settings.contains_key("columns") {
             return None;
         }
@@ -54,7 +54,7 @@ impl Dialect {
 }
 
 /// The records of an input, in order. Blank lines are none.
-pub(in crate::commands) fn split(input: &[u8], cut: Cut) -> Vec<&[u8]> {
+pub(crate) fn split(input: &[u8], cut: Cut) -> Vec<&[u8]> {
     let mut records = Vec::new();
     let mut rest = input;
     if cut == Cut::Whole {

@@ -5,19 +5,19 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::attempt::{Attempt, Attempted};
 use super::layout::{compact, pretty};
-use crate::commands::attempt::{Attempt, Attempted};
 use crate::fault::Fault;
 use crate::validate::Refusal;
 
 /// A record as it is shown.
-pub(in crate::commands) struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     /// The input's name as the user gave it.
-    pub(in crate::commands) input: &'a str,
+    pub(crate) input: &'a str,
     /// The record's number within its input, from 0.
-    pub(in crate::commands) record: usize,
+    pub(crate) record: usize,
     /// What became of it.
-    pub(in crate::commands) attempt: &'a Attempt,
+    pub(crate) attempt: &'a Attempt,
 }
 
 /// A line of `--json`; its form is a contract.
@@ -65,7 +65,7 @@ struct FaultLine<'a> {
 
 impl Shown<'_> {
     /// One line of JSON.
-    pub(in crate::commands) fn json(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn json(&self, out: &mut dyn Write) -> io::Result<()> {
         let Self { input, record, attempt } = *self;
         let mut line = Line {
             input,
@@ -93,7 +93,7 @@ impl Shown<'_> {
     }
 
     /// A paragraph for people.
-    pub(in crate::commands) fn page(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn page(&self, out: &mut dyn Write) -> io::Result<()> {
         write!(out, "{} record {}: {}", self.input, self.record, outcome(self.attempt))?;
         match self.attempt {
             Attempt::Emit(events) => {

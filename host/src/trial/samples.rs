@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::commands::attempt::attempt;
-use crate::commands::try_::show::Shown;
-use crate::commands::try_::split::{Cut, split};
-use crate::config::{self, Problem};
+use super::attempt::attempt;
+use super::show::Shown;
+use super::split::{Cut, split};
+use crate::config::{self, Inputs, Loaded, Problem, ReadError};
 use crate::generation::Pipeline;
 use crate::id::Ids;
 use crate::plugin::{Hooks, Runner};
@@ -29,59 +29,131 @@ const MAX_SHOWN: usize = 60;
 
 /// What came of the samples.
 #[derive(Default)]
-pub(super) struct Tried {
+pub(crate) struct Tried {
     /// How many gave what is expected.
-    pub(super) good: usize,
+    pub(crate) good: usize,
     /// What the others did.
-    pub(super) problems: Vec<Problem>,
+    pub(crate) problems: Vec<Problem>,
 }
 
-/// Maps all samples of a folder. `config` is the configuration's file.
-pub(super) fn run(
-    config: &Path,
-    pipeline: &Pipeline,
-    settings: &config::Pipeline,
-    folder: &Path,
-    hooks: &Hooks,
-) -> Tried {
-    let mut tried = Tried::default();
-    let inputs = match inputs(folder) {
-        Ok(found) => found,
-        Err(error) => {
-            let message = format!("the samples cannot be listed: {error}");
-            tried.problems.push(Problem::in_file(folder, message));
-            return tried;
+/// Maps all samples of a pipeline, where it has some. `config` is the configuration's file.
+pub(crate) fn run(config: &Path, loaded: &Loaded, pipeline: &Pipeline, hooks: &Hooks) -> Tried {
+    let settings = loaded.config.pipelines.get(&*pipeline.name);
+    match settings.and_then(|settings| Some((settings, settings.samples.as_ref()?))) {
+        Some((settings, folder)) => {
+            let folder = loaded.resolve(folder);
+            Samples { inputs: &loaded.inputs, pipeline, settings }.run(config, &folder, hooks)
         }
-    };
-    tried.problems.extend(inputs.orphans);
-    if inputs.files.is_empty() {
-        tried.problems.push(
-            Problem::in_file(folder, "the folder holds no sample")
-                .hint("an input is called `NAME.input.EXT`, what it becomes `NAME.expected.json`"),
-        );
+        None => Tried::default(),
     }
-    let mut runner = Runner::new(Arc::clone(&pipeline.chain), hooks.clone());
-    for (input, expected) in inputs.files {
-        match sample(pipeline, settings, &mut runner, &input, &expected) {
-            Ok(None) => tried.good += 1,
-            Ok(Some(differs)) => {
-                let command = command(config, &pipeline.name, &input);
-                let hint = format!("`{command}` shows the whole of it");
-                tried.problems.push(Problem::in_file(input, differs).hint(hint));
+}
+
+/// A pipeline's samples and what they are read and mapped with.
+struct Samples<'a> {
+    inputs: &'a Inputs,
+    pipeline: &'a Pipeline,
+    settings: &'a config::Pipeline,
+}
+
+impl Samples<'_> {
+    fn run(&self, config: &Path, folder: &Path, hooks: &Hooks) -> Tried {
+        let mut tried = Tried::default();
+        let found = match list(folder) {
+            Ok(found) => found,
+            Err(error) => {
+                let message = format!("the samples cannot be listed: {error}");
+                tried.problems.push(Problem::in_file(folder, message));
+                return tried;
             }
-            Err(problem) => tried.problems.push(*problem),
+        };
+        tried.problems.extend(found.orphans);
+        if found.files.is_empty() {
+            tried.problems.push(
+                Problem::in_file(folder, "the folder holds no sample").hint(
+                    "an input is called `NAME.input.EXT`, what it becomes `NAME.expected.json`",
+                ),
+            );
         }
+        let mut runner = Runner::new(Arc::clone(&self.pipeline.chain), hooks.clone());
+        for (input, expected) in found.files {
+            match self.sample(&mut runner, &input, &expected) {
+                Ok(None) => tried.good += 1,
+                Ok(Some(differs)) => {
+                    let command = command(config, &self.pipeline.name, &input);
+                    let hint = format!("`{command}` shows the whole of it");
+                    tried.problems.push(Problem::in_file(input, differs).hint(hint));
+                }
+                Err(problem) => tried.problems.push(*problem),
+            }
+        }
+        tried
     }
-    tried
+
+    /// Maps one sample and compares: what is not as expected, if anything.
+    fn sample(
+        &self,
+        runner: &mut Runner,
+        input: &Path,
+        expectation: &Path,
+    ) -> Result<Option<String>, Box<Problem>> {
+        let wrong = |message: String| Box::new(Problem::in_file(input, message));
+        let records = self
+            .records(input)
+            .map_err(|error| wrong(format!("the sample cannot be read: {error}")))?;
+        let expected = match self.inputs.read(expectation, MAX_BYTES) {
+            Err(ReadError::Missing) => None,
+            Err(error) => {
+                let message = format!("the expectation cannot be read: {error}");
+                return Err(Box::new(Problem::in_file(expectation, message)));
+            }
+            Ok(text) => Some(expected(expectation, &text)?),
+        };
+        let ids = Ids::new("try", "try", &self.pipeline.id_epoch, &self.pipeline.name);
+        let partition = PartitionId { topic: "try".into(), partition: 0 };
+        let attempts = attempt(self.pipeline, runner, &ids, &partition, &records)
+            .map_err(|error| wrong(error.to_string()))?;
+        if let Some(expected) = &expected
+            && expected.len() != attempts.len()
+        {
+            let (has, wants) = (attempts.len(), expected.len());
+            return Err(wrong(format!("the sample has {has} records, the expectation {wants}")));
+        }
+        for (number, attempt) in attempts.iter().enumerate() {
+            let shown = Shown { input: "", record: number, attempt };
+            let line = json(&shown).map_err(|error| wrong(error.to_string()))?;
+            let differs = match expected.as_ref().and_then(|expected| expected.get(number)) {
+                Some(expected) => differs(expected, &line, ""),
+                None if attempt.is_good() => None,
+                None => Some(complaint(&line)),
+            };
+            if let Some(words) = differs {
+                return Ok(Some(format!("record {number} {words}")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The records of an input.
+    fn records(&self, input: &Path) -> Result<Vec<Record>, ReadError> {
+        let bytes = self.inputs.read(input, MAX_BYTES)?;
+        let pieces = split(&bytes, Cut::of(self.settings.split, self.settings.chain.first()));
+        let record = |(piece, offset): (&&[u8], i64)| Record {
+            offset,
+            timestamp_ms: Some(0),
+            payload: Some(piece.to_vec().into()),
+            ..Record::default()
+        };
+        Ok(pieces.iter().zip(0..).map(record).collect())
+    }
 }
 
 /// The inputs with their expectations, and expectations without an input.
-struct Inputs {
+struct Listed {
     files: Vec<(PathBuf, PathBuf)>,
     orphans: Vec<Problem>,
 }
 
-fn inputs(folder: &Path) -> io::Result<Inputs> {
+fn list(folder: &Path) -> io::Result<Listed> {
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(folder)? {
         names.insert(entry?.file_name());
@@ -102,58 +174,7 @@ fn inputs(folder: &Path) -> io::Result<Inputs> {
             Problem::in_file(folder.join(format!("{stem}.expected.json")), message)
         })
         .collect();
-    Ok(Inputs { files, orphans })
-}
-
-/// Maps one sample and compares: what is not as expected, if anything.
-fn sample(
-    pipeline: &Pipeline,
-    settings: &config::Pipeline,
-    runner: &mut Runner,
-    input: &Path,
-    expectation: &Path,
-) -> Result<Option<String>, Box<Problem>> {
-    let wrong = |message: String| Box::new(Problem::in_file(input, message));
-    let bytes = config::read_bytes(input, MAX_BYTES)
-        .map_err(|error| wrong(format!("the sample cannot be read: {error}")))?;
-    let expected = match expectation.try_exists() {
-        Ok(false) => None,
-        _ => Some(expected(expectation)?),
-    };
-    let pieces = split(&bytes, Cut::of(settings.split, settings.chain.first()));
-    let records: Vec<Record> = pieces
-        .iter()
-        .zip(0..)
-        .map(|(piece, offset)| Record {
-            offset,
-            timestamp_ms: Some(0),
-            payload: Some(piece.to_vec().into()),
-            ..Record::default()
-        })
-        .collect();
-    let ids = Ids::new("try", "try", &pipeline.id_epoch, &pipeline.name);
-    let partition = PartitionId { topic: "try".into(), partition: 0 };
-    let attempts = attempt(pipeline, runner, &ids, &partition, &records)
-        .map_err(|error| wrong(error.to_string()))?;
-    if let Some(expected) = &expected
-        && expected.len() != attempts.len()
-    {
-        let (has, wants) = (attempts.len(), expected.len());
-        return Err(wrong(format!("the sample has {has} records, the expectation {wants}")));
-    }
-    for (number, attempt) in attempts.iter().enumerate() {
-        let shown = Shown { input: "", record: number, attempt };
-        let line = json(&shown).map_err(|error| wrong(error.to_string()))?;
-        let differs = match expected.as_ref().and_then(|expected| expected.get(number)) {
-            Some(expected) => differs(expected, &line, ""),
-            None if attempt.is_good() => None,
-            None => Some(complaint(&line)),
-        };
-        if let Some(words) = differs {
-            return Ok(Some(format!("record {number} {words}")));
-        }
-    }
-    Ok(None)
+    Ok(Listed { files, orphans })
 }
 
 /// What shows all of a sample, as a shell takes it.
@@ -167,11 +188,9 @@ fn command(config: &Path, pipeline: &str, input: &Path) -> String {
 }
 
 /// The expectation of each record.
-fn expected(path: &Path) -> Result<Vec<Json>, Box<Problem>> {
+fn expected(path: &Path, text: &[u8]) -> Result<Vec<Json>, Box<Problem>> {
     let wrong = |message: String| Box::new(Problem::in_file(path, message));
-    let bytes = config::read_bytes(path, MAX_BYTES)
-        .map_err(|error| wrong(format!("the expectation cannot be read: {error}")))?;
-    match serde_json::from_slice(&bytes) {
+    match serde_json::from_slice(text) {
         Ok(Json::Array(records)) => Ok(records),
         Ok(Json::Object(record)) => Ok(vec![Json::Object(record)]),
         Ok(_) => Err(wrong("the expectation is neither an object nor a list of objects".into())),
@@ -310,14 +329,14 @@ mod tests {
         {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let inputs = inputs(dir.path()).unwrap();
-        let names: Vec<_> = inputs
+        let listed = list(dir.path()).unwrap();
+        let names: Vec<_> = listed
             .files
             .iter()
             .map(|(input, _)| input.file_name().unwrap().to_str().unwrap())
             .collect();
         assert_eq!(names, ["a.input.json", "b.input.csv"]);
-        assert_eq!(inputs.orphans.len(), 1);
-        assert!(inputs.orphans[0].message.contains("`c.input.EXT`"));
+        assert_eq!(listed.orphans.len(), 1);
+        assert!(listed.orphans[0].message.contains("`c.input.EXT`"));
     }
 }

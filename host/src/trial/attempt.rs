@@ -11,7 +11,7 @@ use crate::transform::prepare;
 use crate::validate::Refusal;
 
 /// What a pipeline makes of a record.
-pub enum Attempt {
+pub(crate) enum Attempt {
     /// Events, at least one, valid or not.
     Emit(Vec<Attempted>),
     /// Nothing to send, for this reason.
@@ -21,22 +21,22 @@ pub enum Attempt {
 }
 
 /// An event and what is said of it.
-pub struct Attempted {
+pub(crate) struct Attempted {
     /// The host's id of it.
-    pub id: String,
+    pub(crate) id: String,
     /// The destination that it names, or the pipeline's first.
-    pub destination: String,
+    pub(crate) destination: String,
     /// The entity as JSON text; with its `_id` where it is valid.
-    pub body: String,
+    pub(crate) body: String,
     /// What is asked of its destination.
-    pub operation: Operation,
+    pub(crate) operation: Operation,
     /// Warnings of a valid event, or why it may not be sent.
-    pub verdict: Result<Vec<Warning>, Refusal>,
+    pub(crate) verdict: Result<Vec<Warning>, Refusal>,
 }
 
 impl Attempt {
     /// Whether the record would be delivered or filtered, not dead-lettered.
-    pub fn is_good(&self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         match self {
             Self::Emit(events) => events.iter().all(|event| event.verdict.is_ok()),
             Self::Filter(_) => true,
@@ -46,7 +46,7 @@ impl Attempt {
 }
 
 /// Runs records of one partition through a pipeline, with the functions of the data path.
-pub fn attempt(
+pub(crate) fn attempt(
     pipeline: &Pipeline,
     runner: &mut Runner,
     ids: &Ids,
@@ -61,7 +61,7 @@ pub fn attempt(
 }
 
 /// As [`attempt`], for as many of the first records as may be held at once, one at least.
-pub fn attempt_first(
+pub(crate) fn attempt_first(
     pipeline: &Pipeline,
     runner: &mut Runner,
     ids: &Ids,

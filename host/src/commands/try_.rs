@@ -1,9 +1,5 @@
 //! `xylem try`: input files through a pipeline, without Kafka and AEP.
 
-mod layout;
-pub(super) mod show;
-pub(super) mod split;
-
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -13,15 +9,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use self::show::Shown;
-use self::split::{Cut, split};
-use super::attempt::{Attempt, attempt};
 use super::{CacheArgs, Exit, is_closed, one_pipeline, say, unless_closed};
 use crate::config::{Loaded, Split};
 use crate::generation::Pipeline;
 use crate::id::Ids;
 use crate::plugin::{Hooks, Line, Runner, Sink, WORKER_STACK_BYTES};
 use crate::record::{Header, PartitionId, Record};
+use crate::trial::{Attempt, Cut, Shown, attempt, split};
 
 /// What stands for a cluster's id and for a topic.
 const TRY: &str = "try";

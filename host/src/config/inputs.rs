@@ -1,0 +1,177 @@
+//! The files that a configuration is made of: each is read once and hashed, so that what is checked,
+//! built and watched is the same bytes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::files::{self, ReadError};
+
+/// The files that one attempt to load a configuration has read. Clones share them.
+#[derive(Clone, Default)]
+pub struct Inputs {
+    base_dir: PathBuf,
+    read: Arc<Mutex<BTreeMap<PathBuf, Input>>>,
+}
+
+/// A file that was read, or could not be.
+struct Input {
+    limit: u64,
+    state: State,
+    /// None after [`Inputs::release`].
+    content: Option<Result<Arc<[u8]>, ReadError>>,
+}
+
+/// What a file held when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Held(blake3::Hash),
+    Unreadable(String),
+}
+
+impl State {
+    fn of(content: &Result<Arc<[u8]>, ReadError>) -> Self {
+        match content {
+            Ok(bytes) => Self::Held(blake3::hash(bytes)),
+            Err(error) => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
+impl Inputs {
+    /// Nothing read yet; relative paths start at `base_dir`.
+    pub fn new(base_dir: impl Into<PathBuf>) -> Self {
+        Self { base_dir: base_dir.into(), read: Arc::default() }
+    }
+
+    /// Nothing read yet, of a configuration in this file.
+    pub fn beside(file: &Path) -> Self {
+        // Empty for a file in the working folder, so that paths are shown as they are written.
+        Self::new(file.parent().unwrap_or(Path::new("")))
+    }
+
+    /// A path of the configuration, from its folder.
+    pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.base_dir.join(path)
+    }
+
+    /// The bytes of a file of at most `limit` bytes: those of the first time it was read.
+    pub(crate) fn read(&self, path: impl AsRef<Path>, limit: u64) -> Result<Arc<[u8]>, ReadError> {
+        self.read_at(self.resolve(path), limit)
+    }
+
+    /// As [`Inputs::read_text`], for a path that starts where the process stands.
+    pub(super) fn read_file(&self, path: &Path, limit: u64) -> Result<String, ReadError> {
+        files::text(self.read_at(path.to_owned(), limit)?.to_vec())
+    }
+
+    fn read_at(&self, path: PathBuf, limit: u64) -> Result<Arc<[u8]>, ReadError> {
+        if let Some(content) = self.lock().get(&path).and_then(|input| input.content.clone()) {
+            return content.and_then(|bytes| match bytes.len() as u64 > limit {
+                true => Err(ReadError::TooLarge(limit)),
+                false => Ok(bytes),
+            });
+        }
+        let content = files::read_bytes(&path, limit).map(Arc::from);
+        let state = State::of(&content);
+        let input = Input { limit, state, content: Some(content.clone()) };
+        self.lock().insert(path, input);
+        content
+    }
+
+    /// As [`Inputs::read`], as text without a byte order mark.
+    pub(crate) fn read_text(
+        &self,
+        path: impl AsRef<Path>,
+        limit: u64,
+    ) -> Result<String, ReadError> {
+        files::text(self.read(path, limit)?.to_vec())
+    }
+
+    /// What was read, without its contents.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let read = self.lock();
+        Fingerprint(
+            read.iter()
+                .map(|(path, input)| (path.clone(), (input.limit, input.state.clone())))
+                .collect(),
+        )
+    }
+
+    /// Gives the contents back: a component has megabytes that are of no use once it is compiled.
+    pub fn release(&self) {
+        for input in self.lock().values_mut() {
+            input.content = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Input>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Files and what they held. Two are equal where nothing changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint(BTreeMap<PathBuf, (u64, State)>);
+
+impl Fingerprint {
+    /// Reads the same files again.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let again = |path: &PathBuf, limit: u64| match files::hash(path, limit) {
+            Ok(hash) => State::Held(hash),
+            Err(error) => State::Unreadable(error.to_string()),
+        };
+        let files = self.0.iter();
+        Self(
+            files.map(|(path, (limit, _))| (path.clone(), (*limit, again(path, *limit)))).collect(),
+        )
+    }
+
+    /// The files.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
+
+    /// Whether both saw the same in a file.
+    pub fn agrees_on(&self, other: &Self, path: &Path) -> bool {
+        self.0.get(path) == other.0.get(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_once() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "one").unwrap();
+        let inputs = Inputs::new(dir.path());
+        assert_eq!(&*inputs.read("a", 10).unwrap(), b"one");
+        std::fs::write(dir.path().join("a"), "two").unwrap();
+        assert_eq!(&*inputs.read("a", 10).unwrap(), b"one");
+        assert!(inputs.read("a", 2).is_err());
+        inputs.release();
+        assert_eq!(&*inputs.read("a", 10).unwrap(), b"two");
+    }
+
+    #[test]
+    fn contents_decide_and_not_times() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        std::fs::write(&file, "one").unwrap();
+        let inputs = Inputs::new(dir.path());
+        inputs.read("a", 10).unwrap();
+        inputs.read("b", 10).unwrap_err();
+        let before = inputs.fingerprint();
+        std::fs::write(&file, "one").unwrap();
+        assert_eq!(before.again(), before);
+        std::fs::write(dir.path().join("b"), "").unwrap();
+        assert!(before.again() != before && before.again().agrees_on(&before, &file));
+        std::fs::remove_file(dir.path().join("b")).unwrap();
+        assert_eq!(before.again(), before);
+        std::fs::write(&file, "more than ten bytes").unwrap();
+        assert!(!before.again().agrees_on(&before, &file));
+    }
+}
