@@ -6,13 +6,96 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::config::{self, KeyPath, Loaded, MAX_COMPONENT_BYTES, MAX_SCHEMA_BYTES, Problem};
 use crate::dead_letter::Origin;
 use crate::fault::{Code, Fault, PluginRef};
 use crate::plugin::{
-    CallLimits, Chain, Component, Forms, Hooks, Limits, Loader, Plugin, Runner, StandIn,
+    CallLimits, Chain, Component, Forms, Hooks, Limits, LoadError, Loader, Plugin, Runner, StandIn,
 };
 use crate::schema::Schema;
+
+/// A step of the gate, in the order in which they are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// All files are read, once, and the configuration makes sense.
+    Configuration,
+    /// Each component is one, and whole.
+    Component,
+    /// It imports what a plugin may have.
+    Imports,
+    /// It is compiled, out of the way of the records.
+    Compile,
+    /// It exports what a plugin has to have.
+    Contract,
+    /// Every plugin starts under its limits.
+    Start,
+    /// The samples become what is expected.
+    Samples,
+    /// The last records become events that may be sent.
+    Records,
+    /// It costs about as much CPU time and memory as what runs.
+    Budget,
+}
+
+/// All steps in order.
+pub const STEPS: [Step; 9] = [
+    Step::Configuration,
+    Step::Component,
+    Step::Imports,
+    Step::Compile,
+    Step::Contract,
+    Step::Start,
+    Step::Samples,
+    Step::Records,
+    Step::Budget,
+];
+
+impl Step {
+    /// The step that a component does not pass.
+    fn of(error: &LoadError) -> Self {
+        match error {
+            LoadError::Read { .. }
+            | LoadError::NotAComponent { .. }
+            | LoadError::Truncated { .. }
+            | LoadError::NotUnderstood { .. } => Self::Component,
+            LoadError::Imports { .. } => Self::Imports,
+            LoadError::Contract { .. } => Self::Contract,
+            LoadError::CompileMemory { .. }
+            | LoadError::Compile { .. }
+            | LoadError::Cache { .. }
+            | LoadError::Native { .. }
+            | LoadError::Ticker(_) => Self::Compile,
+        }
+    }
+
+    /// Its name, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::Component => "component",
+            Self::Imports => "imports",
+            Self::Compile => "compile",
+            Self::Contract => "contract",
+            Self::Start => "start",
+            Self::Samples => "samples",
+            Self::Records => "records",
+            Self::Budget => "budget",
+        }
+    }
+}
+
+/// Something that keeps a candidate from being a generation.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The step that it does not pass.
+    pub step: Step,
+    /// What is wrong.
+    pub problem: Problem,
+}
 
 /// One consistent set of compiled chains and configuration.
 pub struct Generation {
@@ -63,20 +146,20 @@ impl Generation {
         loaded: &Loaded,
         loader: &Loader,
         running: Option<&Self>,
-    ) -> Result<Self, Vec<Problem>> {
+    ) -> Result<Self, Vec<Refusal>> {
         let mut builder = Builder {
             loaded,
             loader,
             running,
             digest: blake3::Hasher::new(),
-            problems: Vec::new(),
+            refusals: Vec::new(),
             components: BTreeMap::new(),
             routes: BTreeMap::new(),
         };
         builder.routes();
         let chains = builder.chains();
-        if !builder.problems.is_empty() {
-            return Err(builder.problems);
+        if !builder.refusals.is_empty() {
+            return Err(builder.refusals);
         }
         let mut name = builder.digest.finalize().to_hex().to_string();
         name.truncate(12);
@@ -89,6 +172,12 @@ impl Generation {
             })
             .collect();
         Ok(Self { name, pipelines })
+    }
+
+    /// Whether it runs the very chain of this pipeline.
+    fn has_chain(&self, pipeline: &Pipeline) -> bool {
+        let same = self.pipelines.get(&pipeline.name);
+        same.is_some_and(|same| Arc::ptr_eq(&same.chain, &pipeline.chain))
     }
 
     fn routes(&self) -> impl Iterator<Item = &Route> {
@@ -105,12 +194,20 @@ impl Generation {
         }
     }
 
-    /// Makes one instance of every plugin and runs its `init`.
+    /// Makes one instance of every plugin that `running` does not have and runs its `init`.
     ///
     /// Invariant 6: a generation whose plugins do not start never replaces another.
-    pub fn start(&self, loaded: &Loaded, hooks: &Hooks) -> Result<(), Vec<Problem>> {
+    pub fn start(
+        &self,
+        loaded: &Loaded,
+        hooks: &Hooks,
+        running: Option<&Self>,
+    ) -> Result<(), Vec<Problem>> {
         let mut problems = Vec::new();
         for (name, pipeline) in &self.pipelines {
+            if running.is_some_and(|running| running.has_chain(pipeline)) {
+                continue;
+            }
             let mut runner = Runner::new(Arc::clone(&pipeline.chain), hooks.clone());
             if let Err(error) = runner.start() {
                 let path = KeyPath::root().key("pipelines").key(name).key("chain");
@@ -148,12 +245,16 @@ struct Builder<'a> {
     loader: &'a Loader,
     running: Option<&'a Generation>,
     digest: blake3::Hasher,
-    problems: Vec<Problem>,
+    refusals: Vec<Refusal>,
     components: BTreeMap<String, Option<Arc<Component>>>,
     routes: BTreeMap<String, Route>,
 }
 
 impl Builder<'_> {
+    fn refuse(&mut self, step: Step, problem: Problem) {
+        self.refusals.push(Refusal { step, problem });
+    }
+
     /// Adds to the generation's name. Length first, so that parts do not run together.
     fn count(&mut self, part: &[u8]) {
         self.digest.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
@@ -172,7 +273,7 @@ impl Builder<'_> {
                 Err(error) => {
                     let file = self.loaded.resolve(&settings.schema.file);
                     let error = format!("`{}`: {error}", file.display());
-                    self.problems.push(self.loaded.error(&path, error));
+                    self.refuse(Step::Configuration, self.loaded.error(&path, error));
                 }
             }
         }
@@ -229,7 +330,9 @@ impl Builder<'_> {
         let configuration = match step.configuration(&self.loaded.inputs, tenant) {
             Ok(configuration) => configuration,
             Err(error) => {
-                self.problems.extend(error.problems);
+                for problem in error.problems {
+                    self.refuse(Step::Configuration, problem);
+                }
                 return None;
             }
         };
@@ -253,18 +356,21 @@ impl Builder<'_> {
         }
         let config = &self.loaded.config;
         let inputs = &self.loaded.inputs;
-        let read = config.component(name, inputs).map_err(|error| error.to_string());
-        let loaded = read.and_then(|file| {
-            let wasm = inputs
+        let file = config.component(name, inputs).map_err(|error| error.to_string());
+        let read = file.and_then(|file| {
+            inputs
                 .read(&file, MAX_COMPONENT_BYTES)
-                .map_err(|error| format!("cannot read component `{}`: {error}", file.display()))?;
-            let limits = Limits::from(settings);
-            self.loader.load(name, &wasm, &limits).map_err(|error| chain_of(&error))
+                .map_err(|error| format!("cannot read component `{}`: {error}", file.display()))
+        });
+        let limits = Limits::from(settings);
+        let loaded = read.map_err(|error| (Step::Configuration, error)).and_then(|wasm| {
+            let loaded = self.loader.load(name, &wasm, &limits);
+            loaded.map_err(|error| (Step::of(&error), chain_of(&error)))
         });
         let component = match loaded {
             Ok(component) => Some(component),
-            Err(error) => {
-                self.problems.push(self.loaded.error(path, error));
+            Err((step, error)) => {
+                self.refuse(step, self.loaded.error(path, error));
                 None
             }
         };

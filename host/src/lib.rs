@@ -22,6 +22,7 @@ pub mod kafka;
 pub mod plugin;
 pub mod schema;
 pub mod http;
+pub mod reload;
 mod trial;
 pub mod admin;
 pub mod telemetry;

@@ -101,8 +101,9 @@ fn list(problems: &[Problem]) -> String {
 impl App {
     /// Builds everything and begins to consume as soon as a broker answers.
     pub fn start(loaded: &Loaded, loader: &Loader) -> Result<Self, StartError> {
-        let generation =
-            Generation::build(loaded, loader, None).map_err(StartError::Configuration)?;
+        let generation = Generation::build(loaded, loader, None).map_err(|refusals| {
+            StartError::Configuration(refusals.into_iter().map(|refusal| refusal.problem).collect())
+        })?;
         Self::start_generation(loaded, generation)
     }
 
@@ -352,7 +353,7 @@ fn start_plugins(loaded: &Loaded, generation: &Generation, sink: &Sink) -> Resul
     let started = std::thread::scope(|scope| {
         let thread =
             std::thread::Builder::new().name("start".into()).stack_size(WORKER_STACK_BYTES);
-        let start = thread.spawn_scoped(scope, || generation.start(loaded, &hooks))?;
+        let start = thread.spawn_scoped(scope, || generation.start(loaded, &hooks, None))?;
         start.join().map_err(|_| std::io::Error::other("the thread that starts plugins panicked"))
     })?;
     started.map_err(StartError::Configuration)

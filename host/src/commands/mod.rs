@@ -96,9 +96,9 @@ fn one_pipeline(
     }
     match Generation::build(&loaded, &cache.loader()?, None) {
         Ok(generation) => Ok(Some((loaded, generation))),
-        Err(problems) => {
-            for problem in problems {
-                say(problem);
+        Err(refusals) => {
+            for refusal in refusals {
+                say(refusal.problem);
             }
             Ok(None)
         }

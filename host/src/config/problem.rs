@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::path::KeyPath;
@@ -10,7 +11,7 @@ use super::source::Source;
 use super::yaml::{Mistake, Span};
 
 /// Whether a problem stops us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// It does.
@@ -20,7 +21,7 @@ pub enum Severity {
 }
 
 /// One problem and its place. Invariant 10: made of texts from which secrets are already cut.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Problem {
     /// Whether it stops us.
     pub severity: Severity,

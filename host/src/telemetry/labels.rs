@@ -103,6 +103,14 @@ labels! {
         code: &'static str,
     }
 
+    /// A reload.
+    ReloadLabels {
+        /// `files`, `signal`, `asked` or `canary`.
+        cause: &'static str,
+        /// `swapped`, `unchanged`, `refused` or `restart-needed`.
+        outcome: &'static str,
+    }
+
     /// The generation.
     GenerationLabels {
         /// Its name.

@@ -19,8 +19,8 @@ use super::delivery::{Delivery, DestinationReading};
 use super::labels::Named;
 use super::labels::{
     DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels, PipelineCode,
-    PipelineDestination, PluginDigest, PluginLabels, PluginLevel, SettlementLabels, TopicLabels,
-    VersionLabels,
+    PipelineDestination, PluginDigest, PluginLabels, PluginLevel, ReloadLabels, SettlementLabels,
+    TopicLabels, VersionLabels,
 };
 use super::process::Process;
 #[cfg(test)]
@@ -141,6 +141,10 @@ metrics! {
         "The live generation; 1 for it, absent for others.";
     plugin: Family<PluginDigest, Gauge>, "plugin",
         "The digest of each plugin's component in the live generation; always 1.";
+    reloads: Family<ReloadLabels, Counter>, "reloads",
+        "Reloads, rollbacks among them, by who wanted them and what came of them; `/status` says why.";
+    reload_refused: Gauge, "reload_refused",
+        "Whether what was tried last does not run: 1 or 0.";
     ready: Gauge, "ready",
         "Whether the process is ready: 1 or 0.";
 

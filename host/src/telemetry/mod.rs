@@ -20,8 +20,8 @@ pub use delivery::DestinationReading;
 pub use faults::{FaultSeen, Faults};
 pub use labels::{
     DestinationCode, DestinationLabels, GenerationLabels, PartitionLabels, PipelineCode,
-    PipelineDestination, PluginDigest, PluginLabels, PluginLevel, SettlementLabels, TopicLabels,
-    VersionLabels,
+    PipelineDestination, PluginDigest, PluginLabels, PluginLevel, ReloadLabels, SettlementLabels,
+    TopicLabels, VersionLabels,
 };
 pub use metrics::{Metrics, PartitionReading};
 

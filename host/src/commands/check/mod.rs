@@ -105,13 +105,14 @@ fn check(args: &Args, loaded: &Loaded) -> anyhow::Result<Report> {
 fn plugins(args: &Args, loaded: &Loaded, loader: &Loader, report: &mut Report) {
     let generation = match Generation::build(loaded, loader, None) {
         Ok(generation) => generation,
-        Err(problems) => {
-            report.found(Exit::Configuration, problems);
+        Err(refusals) => {
+            let problems = refusals.into_iter().map(|refusal| refusal.problem);
+            report.found(Exit::Configuration, problems.collect());
             return;
         }
     };
     let hooks = Hooks::new(lines_to_stderr());
-    if let Err(problems) = generation.start(loaded, &hooks) {
+    if let Err(problems) = generation.start(loaded, &hooks, None) {
         report.found(Exit::Configuration, problems);
         return;
     }

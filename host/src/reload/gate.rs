@@ -1,0 +1,229 @@
+//! The gate: the steps that a candidate passes before it may replace the generation that runs.
+//!
+//! What is read is read once, so that what was checked is what will run. Everything that costs happens
+//! here, on a thread that lets the workers go first and in the compiler's process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::report::{Decision, Outcome, Passed, StepReport};
+use crate::config::{ConfigErrors, Environment, Fingerprint, Inputs, Loaded, Problem, load_with};
+use crate::generation::{Generation, STEPS, Step};
+use crate::plugin::{Hooks, Loader, Sink, WORKER_STACK_BYTES};
+use crate::trial::samples;
+
+/// How far the gate's thread steps back: it has a tenth of the weight of a worker.
+const STEP_BACK: i32 = 10;
+
+/// A generation that may run, and what it was made of.
+#[derive(Clone)]
+pub struct Candidate {
+    /// The configuration.
+    pub loaded: Arc<Loaded>,
+    /// What it says.
+    pub generation: Arc<Generation>,
+}
+
+impl Candidate {
+    /// What its files held.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.loaded.inputs.fingerprint()
+    }
+
+    /// Whether a swap to the other would change nothing.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.loaded.config, &other.loaded.config);
+        let ca_file = ours.aep.ca_file.as_ref();
+        self.generation.name == other.generation.name
+            && ours == theirs
+            && ca_file.is_none_or(|file| self.fingerprint().agrees_on(&other.fingerprint(), file))
+    }
+}
+
+/// Where candidates come from.
+pub enum Source {
+    /// A configuration file, and the environment as it was at the start.
+    File(PathBuf, Environment),
+    /// A configuration that the program put together; the files that it names may change.
+    Assembled(Box<Loaded>),
+}
+
+impl Source {
+    /// Reads everything anew; what was read is noted in the inputs.
+    fn read(&self) -> (Inputs, Result<Loaded, ConfigErrors>) {
+        match self {
+            Self::File(file, environment) => {
+                let inputs = Inputs::beside(file);
+                let loaded = load_with(file, environment, &inputs);
+                (inputs, loaded)
+            }
+            Self::Assembled(loaded) => {
+                let loaded = Loaded::assembled(loaded.config.clone());
+                (loaded.inputs.clone(), Ok(loaded))
+            }
+        }
+    }
+
+    /// The configuration's file, for those who have to name it.
+    fn file(&self) -> PathBuf {
+        match self {
+            Self::File(file, _) => file.clone(),
+            Self::Assembled(_) => PathBuf::from("xylem.yaml"),
+        }
+    }
+}
+
+/// The gate.
+pub struct Gate {
+    /// Where candidates come from.
+    pub source: Source,
+    /// Loads and compiles components.
+    pub loader: Loader,
+    /// Where guests' lines go.
+    pub sink: Sink,
+}
+
+/// How a candidate came through the gate.
+pub struct Passage {
+    /// It, or why it is refused.
+    pub candidate: Result<Candidate, Decision>,
+    /// The steps that were taken.
+    pub steps: Vec<StepReport>,
+    /// What its files held.
+    pub tried: Fingerprint,
+}
+
+impl Gate {
+    /// Reads a candidate and takes it through all steps. `refuses` says what of it cannot be swapped
+    /// while the process runs.
+    pub fn pass(
+        &self,
+        running: Option<&Candidate>,
+        refuses: impl Fn(&Loaded) -> Vec<String> + Send + Sync,
+    ) -> Passage {
+        let (inputs, read) = self.source.read();
+        let mut steps = Steps::default();
+        // A guest needs a worker's stack, and nobody is to wait for what it does meanwhile.
+        let passed = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("gate".into());
+            let gate = || {
+                step_back();
+                self.candidate(read, running, refuses, &mut steps)
+            };
+            match thread.stack_size(WORKER_STACK_BYTES).spawn_scoped(scope, gate) {
+                Ok(thread) => thread.join().unwrap_or_else(|_| Err(stopped("the gate panicked"))),
+                Err(error) => Err(stopped(&format!("cannot start a thread: {error}"))),
+            }
+        });
+        let tried = inputs.fingerprint();
+        inputs.release();
+        Passage { candidate: passed, steps: steps.0, tried }
+    }
+
+    fn candidate(
+        &self,
+        read: Result<Loaded, ConfigErrors>,
+        running: Option<&Candidate>,
+        refuses: impl Fn(&Loaded) -> Vec<String>,
+        steps: &mut Steps,
+    ) -> Result<Candidate, Decision> {
+        let loaded = match read {
+            Ok(loaded) => loaded,
+            Err(errors) => return Err(steps.refuse(Step::Configuration, errors.problems)),
+        };
+        let restart = refuses(&loaded);
+        if !restart.is_empty() {
+            return Err(Decision::new(Outcome::RestartNeeded, restart.join("; ")));
+        }
+        let before = running.map(|running| &*running.generation);
+        let generation = match Generation::build(&loaded, &self.loader, before) {
+            Ok(generation) => generation,
+            Err(refusals) => {
+                let first = refusals.iter().map(|refusal| refusal.step).min();
+                let problems = refusals.into_iter().map(|refusal| refusal.problem).collect();
+                return Err(steps.refuse(first.unwrap_or(Step::Configuration), problems));
+            }
+        };
+        steps.passed_until(Step::Contract);
+        let hooks = Hooks::new(Arc::clone(&self.sink));
+        if let Err(problems) = generation.start(&loaded, &hooks, before) {
+            return Err(steps.refuse(Step::Start, problems));
+        }
+        steps.passed(Step::Start, String::new());
+        self.samples(&loaded, &generation, &hooks, steps)?;
+        Ok(Candidate { loaded: Arc::new(loaded), generation: Arc::new(generation) })
+    }
+
+    /// Maps the samples of all pipelines.
+    fn samples(
+        &self,
+        loaded: &Loaded,
+        generation: &Generation,
+        hooks: &Hooks,
+        steps: &mut Steps,
+    ) -> Result<(), Decision> {
+        let (file, mut good, mut problems) = (self.source.file(), 0, Vec::new());
+        for pipeline in generation.pipelines.values() {
+            let tried = samples::run(&file, loaded, pipeline, hooks);
+            good += tried.good;
+            problems.extend(tried.problems);
+        }
+        if !problems.is_empty() {
+            return Err(steps.refuse(Step::Samples, problems));
+        }
+        match good {
+            0 => steps.skipped(Step::Samples, "no pipeline names a folder of `samples`"),
+            good => steps.passed(Step::Samples, format!("{good} as expected")),
+        }
+        Ok(())
+    }
+}
+
+/// The steps taken so far.
+#[derive(Default)]
+struct Steps(Vec<StepReport>);
+
+impl Steps {
+    fn passed(&mut self, step: Step, note: String) {
+        self.0.push(StepReport { step, passed: Passed::Yes, note, problems: Vec::new() });
+    }
+
+    fn skipped(&mut self, step: Step, note: &str) {
+        let (passed, note) = (Passed::Skipped, note.to_owned());
+        self.0.push(StepReport { step, passed, note, problems: Vec::new() });
+    }
+
+    /// All steps up to this one are passed.
+    fn passed_until(&mut self, last: Step) {
+        for step in STEPS.into_iter().filter(|step| *step <= last) {
+            self.passed(step, String::new());
+        }
+    }
+
+    /// This step is not passed; those before it are.
+    fn refuse(&mut self, step: Step, problems: Vec<Problem>) -> Decision {
+        for before in STEPS.into_iter().take_while(|before| *before < step) {
+            if self.0.iter().all(|taken| taken.step != before) {
+                self.passed(before, String::new());
+            }
+        }
+        let first = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
+        self.0.push(StepReport { step, passed: Passed::No, note: String::new(), problems });
+        let reason = format!("the step `{}` is not passed: {first}", step.as_str());
+        Decision::new(Outcome::Refused, reason)
+    }
+}
+
+/// A refusal that says nothing of the candidate.
+fn stopped(words: &str) -> Decision {
+    Decision::new(Outcome::Refused, words)
+}
+
+/// Lets the workers go first.
+fn step_back() {
+    // Elsewhere it would be the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(STEP_BACK) {
+        tracing::debug!(%error, "the gate's thread does not step back");
+    }
+}

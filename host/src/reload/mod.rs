@@ -1,0 +1,239 @@
+//! Reloading: a candidate is read, taken through the gate, and put in the place of the generation
+//! that runs, while records flow.
+//!
+//! One thread takes one request after the other. What it decides stands in a [`Report`]; a candidate
+//! that does not pass the [`gate`] leaves nothing else behind (Invariant 6).
+
+mod gate;
+mod report;
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+pub use gate::{Candidate, Gate, Passage, Source};
+pub use report::{Began, Cause, Decision, Outcome, Passed, Report, StepReport};
+
+use crate::config::{Fingerprint, Loaded};
+use crate::telemetry::{Metrics, ReloadLabels};
+
+/// Reports that are kept, the newest of them.
+const REPORTS: usize = 16;
+
+/// What the thread can be asked for.
+#[derive(Debug)]
+pub enum Ask {
+    /// Take what the files hold now through the gate, and swap.
+    Reload,
+    /// Go back to the generation before.
+    Rollback,
+}
+
+/// The data path, as far as a generation can be put into it.
+pub trait Live: Send + Sync + 'static {
+    /// What differs from the running configuration and needs a restart, a sentence each.
+    fn refuses(&self, next: &Loaded) -> Vec<String>;
+
+    /// Puts a generation in the place of the one that runs; what that did, a sentence each.
+    fn swap(&self, next: &Candidate) -> Vec<String>;
+}
+
+/// A request and where its report goes.
+struct Request {
+    ask: Ask,
+    cause: Cause,
+    answer: oneshot::Sender<Report>,
+}
+
+/// The handle of the thread; it ends when the last one is dropped.
+#[derive(Clone)]
+pub struct Reloader {
+    requests: Sender<Request>,
+    seen: Arc<Seen>,
+}
+
+/// What others may look at.
+#[derive(Default)]
+struct Seen {
+    reports: Mutex<VecDeque<Report>>,
+    previous: Mutex<Option<Arc<str>>>,
+}
+
+/// What the thread needs.
+pub struct Parts {
+    /// Reads, loads and checks.
+    pub gate: Gate,
+    /// What runs now, and how it came to.
+    pub running: (Candidate, Report),
+    /// Where it runs.
+    pub live: Arc<dyn Live>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Told what was tried last, whatever came of it.
+    pub tried: Box<dyn Fn(Fingerprint) + Send>,
+}
+
+impl Reloader {
+    /// Starts the thread.
+    pub fn start(parts: Parts) -> std::io::Result<Self> {
+        let (requests, asked) = channel();
+        let (running, report) = parts.running;
+        let seen = Arc::new(Seen::default());
+        let thread = Thread {
+            tried: running.fingerprint(),
+            gate: parts.gate,
+            running,
+            previous: None,
+            live: parts.live,
+            metrics: parts.metrics,
+            tell: parts.tried,
+            seen: Arc::clone(&seen),
+        };
+        (thread.tell)(thread.tried.clone());
+        seen.keep(report);
+        std::thread::Builder::new().name("reload".into()).spawn(move || thread.run(&asked))?;
+        Ok(Self { requests, seen })
+    }
+
+    /// Asks for something; the report comes when it is done.
+    pub fn ask(&self, ask: Ask, cause: Cause) -> oneshot::Receiver<Report> {
+        let (answer, report) = oneshot::channel();
+        // Where the thread is gone, so is the answer's sender, and the receiver says so.
+        drop(self.requests.send(Request { ask, cause, answer }));
+        report
+    }
+
+    /// The newest reports, the newest first.
+    pub fn reports(&self) -> Vec<Report> {
+        self.seen.reports().iter().rev().cloned().collect()
+    }
+
+    /// The generation that a rollback returns to.
+    pub fn previous(&self) -> Option<Arc<str>> {
+        self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Seen {
+    fn keep(&self, report: Report) {
+        let mut reports = self.reports();
+        reports.push_back(report);
+        if reports.len() > REPORTS {
+            reports.pop_front();
+        }
+    }
+
+    fn reports(&self) -> MutexGuard<'_, VecDeque<Report>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread's own.
+struct Thread {
+    gate: Gate,
+    running: Candidate,
+    /// What a rollback returns to.
+    previous: Option<Candidate>,
+    /// What was tried last.
+    tried: Fingerprint,
+    live: Arc<dyn Live>,
+    metrics: Metrics,
+    tell: Box<dyn Fn(Fingerprint) + Send>,
+    seen: Arc<Seen>,
+}
+
+impl Thread {
+    fn run(mut self, asked: &Receiver<Request>) {
+        while let Ok(Request { ask, cause, answer }) = asked.recv() {
+            let began = Began::now();
+            let before = Arc::clone(&self.running.generation.name);
+            let (decision, steps) = match ask {
+                Ask::Reload => self.reload(cause),
+                Ask::Rollback => (self.roll_back(), Vec::new()),
+            };
+            let running = Arc::clone(&self.running.generation.name);
+            let report = began.report(cause, decision, steps, [Some(&*before), Some(&*running)]);
+            self.note(&report);
+            // Whoever asked may have gone.
+            drop(answer.send(report));
+        }
+    }
+
+    fn note(&self, report: &Report) {
+        let (outcome, reason) = (report.outcome.as_str(), report.reason.as_str());
+        let running = report.running.as_deref();
+        if report.is_done() {
+            tracing::info!(outcome, reason, running, "reload");
+        } else {
+            tracing::warn!(outcome, reason, running, "reload");
+            for problem in report.problems() {
+                tracing::warn!("{problem}");
+            }
+        }
+        let labels = ReloadLabels { cause: report.cause.as_str(), outcome };
+        self.metrics.reloads.get_or_create(&labels).inc();
+        self.metrics.reload_refused.set(i64::from(!report.is_done()));
+        // What a storm of touched files comes to is not worth a place.
+        if report.outcome != Outcome::Unchanged || report.cause != Cause::Files {
+            self.seen.keep(report.clone());
+        }
+    }
+
+    fn reload(&mut self, cause: Cause) -> (Decision, Vec<StepReport>) {
+        let running = self.running.fingerprint();
+        // Invariant 6: bytes that were refused are not tried again until somebody asks for it.
+        if cause == Cause::Files && self.tried != running && self.tried.again() == self.tried {
+            return (
+                Decision::new(Outcome::Unchanged, "these files were refused before"),
+                Vec::new(),
+            );
+        }
+        if running.again() == running {
+            self.follow(running);
+            return (Decision::new(Outcome::Unchanged, "the files hold what runs"), Vec::new());
+        }
+        let passage = self.gate.pass(Some(&self.running), |loaded| self.live.refuses(loaded));
+        self.follow(passage.tried);
+        let decision = match passage.candidate {
+            Err(refused) => refused,
+            Ok(candidate) if self.running.is_same(&candidate) => {
+                self.running = candidate;
+                Decision::new(Outcome::Unchanged, "what changed in the files makes no difference")
+            }
+            Ok(candidate) => self.swap(candidate, "all steps are passed"),
+        };
+        (decision, passage.steps)
+    }
+
+    fn roll_back(&mut self) -> Decision {
+        match self.previous.take() {
+            Some(previous) => self.swap(
+                previous,
+                "back to the generation before; the files still hold the other, and a restart reads them",
+            ),
+            None => Decision::new(Outcome::Refused, "there is no generation before this one"),
+        }
+    }
+
+    fn swap(&mut self, candidate: Candidate, reason: &str) -> Decision {
+        let before = Arc::clone(&self.running.generation.name);
+        let effects = self.live.swap(&candidate);
+        let name = Arc::clone(&candidate.generation.name);
+        self.previous = Some(std::mem::replace(&mut self.running, candidate));
+        *self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        Decision {
+            outcome: Outcome::Swapped,
+            reason: reason.to_owned(),
+            candidate: Some(name.to_string()),
+            effects,
+        }
+    }
+
+    /// Remembers what was tried, and tells whoever watches the files.
+    fn follow(&mut self, tried: Fingerprint) {
+        self.tried = tried.clone();
+        (self.tell)(tried);
+    }
+}
