@@ -22,6 +22,7 @@ mod manuals;
 mod membership;
 mod neighbours;
 mod offsets;
+mod reload;
 mod replay;
 mod sandbox;
 mod secrets;

@@ -174,7 +174,8 @@ impl Thread {
         }
         let labels = ReloadLabels { cause: report.cause.as_str(), outcome };
         self.metrics.reloads.get_or_create(&labels).inc();
-        self.metrics.reload_refused.set(i64::from(!report.is_done()));
+        let differs = self.tried != self.running.fingerprint();
+        self.metrics.files_not_running.set(i64::from(differs));
         // What a storm of touched files comes to is not worth a place.
         if report.outcome != Outcome::Unchanged || report.cause != Cause::Files {
             self.seen.keep(report.clone());
@@ -183,10 +184,10 @@ impl Thread {
 
     fn reload(&mut self, cause: Cause) -> (Decision, Vec<StepReport>) {
         let running = self.running.fingerprint();
-        // Invariant 6: bytes that were refused are not tried again until somebody asks for it.
+        // Bytes that were refused, or rolled back, are not tried again until somebody asks for it.
         if cause == Cause::Files && self.tried != running && self.tried.again() == self.tried {
             return (
-                Decision::new(Outcome::Unchanged, "these files were refused before"),
+                Decision::new(Outcome::Unchanged, "the files hold what was tried before"),
                 Vec::new(),
             );
         }

@@ -143,8 +143,8 @@ metrics! {
         "The digest of each plugin's component in the live generation; always 1.";
     reloads: Family<ReloadLabels, Counter>, "reloads",
         "Reloads, rollbacks among them, by who wanted them and what came of them; `/status` says why.";
-    reload_refused: Gauge, "reload_refused",
-        "Whether what was tried last does not run: 1 or 0.";
+    files_not_running: Gauge, "files_not_running",
+        "Whether the files hold something else than what runs, because it was refused, needs a restart, or was rolled back: 1 or 0.";
     ready: Gauge, "ready",
         "Whether the process is ready: 1 or 0.";
 

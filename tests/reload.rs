@@ -1,0 +1,223 @@
+//! Promise 6: what does not pass the gate never replaces what runs. The data path is a stand-in here that
+//! only counts.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use xylem::config::{Environment, Fingerprint, Loaded};
+use xylem::generation::Step;
+use xylem::plugin::{Cache, Compile, Engine, Loader};
+use xylem::reload::{
+    Ask, Began, Candidate, Cause, Decision, Gate, Live, Outcome, Parts, Passed, Reloader, Report,
+    Source,
+};
+use xylem::telemetry::Metrics;
+use xylem_tests::{guests, repository, within};
+
+const LIMIT: std::time::Duration = std::time::Duration::from_mins(2);
+
+/// The names of the generations that were put in.
+#[derive(Default)]
+struct Path(Mutex<Vec<String>>);
+
+impl Live for Path {
+    fn refuses(&self, next: &Loaded) -> Vec<String> {
+        let moved = next.config.kafka.group != "g";
+        moved.then(|| "`kafka.group` differs: restart xylem".to_owned()).into_iter().collect()
+    }
+
+    fn swap(&self, next: &Candidate) -> Vec<String> {
+        self.0.lock().unwrap().push(next.generation.name.to_string());
+        Vec::new()
+    }
+}
+
+/// A configuration in a folder, and what reloads it.
+struct World {
+    folder: TempDir,
+    path: Arc<Path>,
+    tried: Arc<Mutex<Vec<Fingerprint>>>,
+    reloader: Reloader,
+    metrics: Metrics,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder, "xylem.yaml", &configuration("g", "{}"));
+        let schema = repository().join("tests/bench/order/schema.json");
+        std::fs::copy(schema, folder.path().join("schema.json")).unwrap();
+        let file = folder.path().join("xylem.yaml");
+        let cache = Cache::private(guests::folder().join("native"));
+        let gate = Gate {
+            source: Source::File(file, Environment::new()),
+            loader: Loader::new(Engine::new().unwrap(), cache, Compile::InProcess),
+            sink: Arc::new(|_| ()),
+        };
+        let began = Began::now();
+        let passage = gate.pass(None, |_| Vec::new());
+        let Ok(running) = passage.candidate else { unreachable!("{:?}", passage.steps) };
+        let decision = Decision::new(Outcome::Swapped, "started");
+        let report = began.report(Cause::Start, decision, passage.steps, [None, None]);
+        let (path, tried) = (Arc::<Path>::default(), Arc::<Mutex<Vec<Fingerprint>>>::default());
+        let (metrics, told) = (Metrics::default(), Arc::clone(&tried));
+        let reloader = Reloader::start(Parts {
+            gate,
+            running: (running, report),
+            live: Arc::clone(&path) as _,
+            metrics: metrics.clone(),
+            tried: Box::new(move |fingerprint| told.lock().unwrap().push(fingerprint)),
+        });
+        Self { folder, path, tried, reloader: reloader.unwrap(), metrics }
+    }
+
+    fn ask(&self, ask: Ask, cause: Cause) -> Report {
+        self.reloader.ask(ask, cause).blocking_recv().unwrap()
+    }
+
+    fn reload(&self) -> Report {
+        self.ask(Ask::Reload, Cause::Asked)
+    }
+
+    fn set(&self, settings: &str) {
+        write(&self.folder, "xylem.yaml", &configuration("g", settings));
+    }
+
+    fn swaps(&self) -> usize {
+        self.path.0.lock().unwrap().len()
+    }
+}
+
+fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn configuration(group: &str, settings: &str) -> String {
+    format!(
+        "kafka: {{brokers: 'localhost:1', group: {group}, start: earliest}}
+aep: {{organisation: o@AdobeOrg, auth: {{token_url: 'http://127.0.0.1:1/', client_id: a, client_secret: b, scopes: [openid]}}}}
+plugins: {{hostile: {{component: {hostile}}}}}
+destinations:
+  orders:
+    inlet: http://127.0.0.1:1/collection/a
+    dataset: d
+    schema: {{id: 'https://ns.adobe.com/acme/schemas/order', file: schema.json}}
+pipelines:
+  orders:
+    topics: [orders]
+    chain: [{{plugin: hostile, settings: {settings}}}]
+    destinations: [orders]
+    dead_letter: {{topic: dead}}
+",
+        hostile = guests::built("hostile").display(),
+    )
+}
+
+#[test]
+fn invariant_6_what_is_new_and_good_takes_the_place_once() {
+    within(LIMIT, || {
+        let world = World::new();
+        assert_eq!(world.reload().outcome, Outcome::Unchanged);
+        world.set("{on: 1}");
+        let report = world.reload();
+        assert_eq!(report.outcome, Outcome::Swapped, "{report}");
+        assert!(report.running != report.before && report.running == report.candidate);
+        assert_eq!(world.reload().outcome, Outcome::Unchanged);
+        assert_eq!(world.swaps(), 1);
+        write(&world.folder, "xylem.yaml", &(configuration("g", "{on: 1}") + "# words\n"));
+        let report = world.reload();
+        assert_eq!((report.outcome, world.swaps()), (Outcome::Unchanged, 1), "{report}");
+    });
+}
+
+#[test]
+fn invariant_6_what_is_refused_leaves_nothing_but_its_report() {
+    within(LIMIT, || {
+        let world = World::new();
+        world.set("{misbehave: init-error}");
+        let report = world.ask(Ask::Reload, Cause::Files);
+        assert_eq!(report.outcome, Outcome::Refused, "{report}");
+        let last = report.steps.last().unwrap();
+        assert_eq!((last.step, last.passed), (Step::Start, Passed::No), "{report}");
+        assert_eq!((world.swaps(), world.reloader.previous()), (0, None));
+        assert_eq!(world.metrics.files_not_running.get(), 1);
+
+        // The same bytes are not tried again until somebody asks.
+        let again = world.ask(Ask::Reload, Cause::Files);
+        assert_eq!((again.outcome, again.steps.len()), (Outcome::Unchanged, 0), "{again}");
+        assert_eq!(
+            world.metrics.files_not_running.get(),
+            1,
+            "what is in the files still does not run"
+        );
+        assert_eq!(world.reload().outcome, Outcome::Refused);
+
+        world.set("{}");
+        assert_eq!(world.ask(Ask::Reload, Cause::Files).outcome, Outcome::Unchanged);
+        assert_eq!(world.metrics.files_not_running.get(), 0);
+        assert_eq!(world.reloader.reports()[0].outcome, Outcome::Refused, "a report stays");
+    });
+}
+
+#[test]
+fn invariant_6_a_rollback_returns_and_is_not_undone_by_the_files() {
+    within(LIMIT, || {
+        let world = World::new();
+        let nothing = world.ask(Ask::Rollback, Cause::Asked);
+        assert_eq!(nothing.outcome, Outcome::Refused, "{nothing}");
+        world.set("{on: 1}");
+        let swapped = world.reload();
+        let back = world.ask(Ask::Rollback, Cause::Asked);
+        assert_eq!((back.outcome, &back.running), (Outcome::Swapped, &swapped.before), "{back}");
+        // Whoever watches the files sees no difference from what was tried last.
+        assert_eq!(
+            world.tried.lock().unwrap().last().map(|tried| tried.again() == *tried),
+            Some(true)
+        );
+        let files = world.ask(Ask::Reload, Cause::Files);
+        assert_eq!(
+            (files.outcome, &files.running),
+            (Outcome::Unchanged, &swapped.before),
+            "{files}"
+        );
+        let forward = world.reload();
+        assert_eq!((forward.outcome, &forward.running), (Outcome::Swapped, &swapped.running));
+        let back = world.ask(Ask::Rollback, Cause::Asked);
+        assert_eq!(back.running, swapped.before);
+        let forward = world.ask(Ask::Rollback, Cause::Asked);
+        assert_eq!(forward.running, swapped.running, "one step, there and back");
+    });
+}
+
+#[test]
+fn invariant_6_what_needs_a_restart_says_so() {
+    within(LIMIT, || {
+        let world = World::new();
+        write(&world.folder, "xylem.yaml", &configuration("h", "{}"));
+        let report = world.reload();
+        assert_eq!(report.outcome, Outcome::RestartNeeded);
+        assert_eq!(
+            (report.reason.as_str(), world.swaps()),
+            ("`kafka.group` differs: restart xylem", 0)
+        );
+    });
+}
+
+#[test]
+fn invariant_6_a_file_that_goes_or_breaks_changes_nothing() {
+    within(LIMIT, || {
+        let world = World::new();
+        std::fs::remove_file(world.folder.path().join("schema.json")).unwrap();
+        let report = world.reload();
+        assert_eq!((report.outcome, report.steps.len()), (Outcome::Refused, 1), "{report}");
+        assert!(report.to_string().contains("schema.json"), "{report}");
+        std::fs::remove_file(world.folder.path().join("xylem.yaml")).unwrap();
+        assert_eq!(world.reload().outcome, Outcome::Refused);
+        write(&world.folder, "xylem.yaml", "kafka: [");
+        assert_eq!(world.reload().outcome, Outcome::Refused);
+        assert_eq!(world.swaps(), 0);
+    });
+}
