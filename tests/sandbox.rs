@@ -68,6 +68,7 @@ fn chain(plugins: Vec<Plugin>) -> Chain {
         forms: Forms::default(),
         call: CallLimits::default(),
         stand_in: None,
+        warm: xylem::plugin::Warm::default(),
     }
 }
 

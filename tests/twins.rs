@@ -38,6 +38,7 @@ fn twins(forms: Forms, call_records: usize, settings: &str) -> Option<[Arc<Chain
             forms,
             call: CallLimits { records: call_records, ..CallLimits::default() },
             stand_in: None,
+            warm: xylem::plugin::Warm::default(),
         })
     }))
 }

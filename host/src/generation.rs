@@ -13,7 +13,8 @@ use crate::config::{self, KeyPath, Loaded, MAX_COMPONENT_BYTES, MAX_SCHEMA_BYTES
 use crate::dead_letter::Origin;
 use crate::fault::{Code, Fault, PluginRef};
 use crate::plugin::{
-    CallLimits, Chain, Component, Forms, Hooks, Limits, LoadError, Loader, Plugin, Runner, StandIn,
+    CallLimits, Chain, Component, Forms, Hooks, Limits, LoadError, Loader, Plugin, RunError,
+    Runner, StandIn, Warm,
 };
 use crate::schema::Schema;
 
@@ -194,7 +195,8 @@ impl Generation {
         }
     }
 
-    /// Makes one instance of every plugin that `running` does not have and runs its `init`.
+    /// Makes `count` instances of every plugin that `running` does not have and runs their `init`; workers
+    /// find them ready.
     ///
     /// Invariant 6: a generation whose plugins do not start never replaces another.
     pub fn start(
@@ -202,14 +204,20 @@ impl Generation {
         loaded: &Loaded,
         hooks: &Hooks,
         running: Option<&Self>,
+        count: usize,
     ) -> Result<(), Vec<Problem>> {
         let mut problems = Vec::new();
         for (name, pipeline) in &self.pipelines {
             if running.is_some_and(|running| running.has_chain(pipeline)) {
                 continue;
             }
-            let mut runner = Runner::new(Arc::clone(&pipeline.chain), hooks.clone());
-            if let Err(error) = runner.start() {
+            let start = |_| {
+                let mut runner = Runner::new(Arc::clone(&pipeline.chain), hooks.clone());
+                runner.start()?;
+                runner.park();
+                Ok::<(), RunError>(())
+            };
+            if let Err(error) = (0..count).try_for_each(start) {
                 let path = KeyPath::root().key("pipelines").key(name).key("chain");
                 problems.push(loaded.error(&path, error.to_string()));
             }
@@ -314,6 +322,7 @@ impl Builder<'_> {
                 forms: Forms::from(pipeline),
                 call: CallLimits::from(&self.loaded.config.limits),
                 stand_in: None,
+                warm: Warm::default(),
             };
             let running = self.running.and_then(|running| running.pipelines.get(name.as_str()));
             let chain = match running {

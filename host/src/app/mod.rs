@@ -16,6 +16,7 @@
 //! | dead letters | librdkafka's threads, 1 task for retries | rejected records | records stay in flight |
 
 mod drain;
+mod live;
 mod memory;
 mod status;
 
@@ -29,6 +30,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use live::Live;
+
 use crate::admin::{Admin, AdminError, Part, Ready as Latch};
 use crate::batch::Outbox;
 use crate::config::{Config, Loaded, Problem};
@@ -39,7 +42,8 @@ use crate::generation::Generation;
 use crate::http::{Client, Token};
 use crate::id::Ids;
 use crate::kafka::{Consumer, KafkaError, Producer};
-use crate::plugin::{CallLimits, Hooks, Level, Line, Loader, Phase, Sink, WORKER_STACK_BYTES};
+use crate::plugin::{CallLimits, Level, Line, Loader, Phase, Sink};
+use crate::reload::{Began, Candidate, Cause, Decision, Gate, Outcome, Parts, Reloader, Source};
 use crate::settle::{Budget, Settlement};
 use crate::telemetry::{Faults, Metrics, PluginDigest, PluginLevel};
 use crate::transform::{Ready, Shared, Workers};
@@ -59,6 +63,9 @@ pub struct App {
     ready: Latch,
     admin: Admin,
     source: Arc<status::Source>,
+    live: Arc<Live>,
+    /// None where nothing is reloaded.
+    reloader: Option<Reloader>,
     stop: Arc<AtomicBool>,
     poller: Option<Polling>,
     workers: Option<Workers>,
@@ -77,9 +84,9 @@ struct Polling {
 /// Why the process does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration, or what it names.
-    #[error("{}", list(.0))]
-    Configuration(Vec<Problem>),
+    /// The gate: why, and everything that is wrong.
+    #[error("{}", list(.0, .1))]
+    Refused(String, Vec<Problem>),
     /// An HTTP client, a token or a destination.
     #[error("{0}")]
     Aep(String),
@@ -94,25 +101,57 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-fn list(problems: &[Problem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n")
+fn list(reason: &str, problems: &[Problem]) -> String {
+    match problems {
+        [] => reason.to_owned(),
+        problems => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n"),
+    }
 }
 
 impl App {
-    /// Builds everything and begins to consume as soon as a broker answers.
-    pub fn start(loaded: &Loaded, loader: &Loader) -> Result<Self, StartError> {
-        let generation = Generation::build(loaded, loader, None).map_err(|refusals| {
-            StartError::Configuration(refusals.into_iter().map(|refusal| refusal.problem).collect())
-        })?;
-        Self::start_generation(loaded, generation)
+    /// Reads everything, and begins to consume as soon as a broker answers. A start is a reload from
+    /// nothing: what does not pass the gate does not run.
+    pub fn start(source: Source, loader: Loader) -> Result<Self, StartError> {
+        let began = Began::now();
+        let (metrics, sink) = telemetry();
+        let gate = Gate { source, loader, sink: Arc::clone(&sink) };
+        let passage = gate.pass(None, |_| Vec::new());
+        let candidate = match passage.candidate {
+            Ok(candidate) => candidate,
+            Err(refused) => {
+                let problems = passage.steps.into_iter().flat_map(|step| step.problems).collect();
+                return Err(StartError::Refused(refused.reason, problems));
+            }
+        };
+        let mut app = Self::start_generation(&candidate, metrics, sink)?;
+        let name = Arc::clone(&candidate.generation.name);
+        let started = Decision::new(Outcome::Swapped, "started");
+        let report = began.report(Cause::Start, started, passage.steps, [None, Some(&name)]);
+        app.reloader = Some(Reloader::start(Parts {
+            gate,
+            running: (candidate, report),
+            live: Arc::clone(&app.live) as _,
+            metrics: app.source.metrics.clone(),
+            tried: Box::new(|_| ()),
+        })?);
+        Ok(app)
     }
 
-    /// As [`App::start`], with a generation that was built already.
-    pub fn start_generation(loaded: &Loaded, generation: Generation) -> Result<Self, StartError> {
+    /// As [`App::start`], with a candidate that was built already; nothing is reloaded.
+    pub fn start_candidate(candidate: &Candidate) -> Result<Self, StartError> {
+        let (metrics, sink) = telemetry();
+        Self::start_generation(candidate, metrics, sink)
+    }
+
+    fn start_generation(
+        Candidate { loaded, generation }: &Candidate,
+        metrics: Metrics,
+        sink: Sink,
+    ) -> Result<Self, StartError> {
         let config = Arc::new(loaded.config.clone());
-        let (latch, (metrics, faults, sink)) = (Latch::new(), telemetry(&generation));
-        start_plugins(loaded, &generation, &sink)?;
-        let generation = Arc::new(generation);
+        let latch = Latch::new();
+        metrics.set_generation(&generation.name, digests(generation));
+        let faults = Faults::new(metrics.clone());
         latch.release(Part::Generation);
         let quota = Arc::new(Quota::new(&config.quota));
         let (token, outboxes) = outboxes(&config, &quota)?;
@@ -122,26 +161,9 @@ impl App {
         let dead_letters = DeadLetters::new(Producer::new(&config.kafka)?, faults.clone());
         let assigned = Assigned::new(&budget, &ready, sent, &dead_letters, metrics.clone());
         let consumer = Consumer::new(&config.kafka, budget.limit(), Arc::clone(&assigned) as _)?;
-        let source = Arc::new(status::Source {
-            started: Instant::now(),
-            generation: Arc::clone(&generation),
-            assigned: Arc::clone(&assigned),
-            ready: Arc::clone(&ready),
-            budget: Arc::clone(&budget),
-            outboxes: outboxes.clone(),
-            quota,
-            drain: Mutex::default(),
-            dead_letters: Arc::clone(&dead_letters),
-            token: token.clone(),
-            faults,
-            metrics: metrics.clone(),
-            warnings: warnings(loaded, &generation),
-        });
-        let admin =
-            Admin::start(&config, metrics.clone(), latch.clone(), Arc::clone(&source) as _)?;
         let shared = Arc::new(Shared {
             ready,
-            generation: RwLock::new(Arc::clone(&generation)),
+            generation: RwLock::new(Arc::clone(generation)),
             outboxes: outboxes.clone(),
             dead_letters: Arc::clone(&dead_letters),
             budget,
@@ -151,6 +173,20 @@ impl App {
             sink,
             stop: Arc::default(),
         });
+        let source = Arc::new(status::Source {
+            started: Instant::now(),
+            shared: Arc::clone(&shared),
+            assigned: Arc::clone(&assigned),
+            quota,
+            drain: Mutex::default(),
+            token: token.clone(),
+            faults,
+            metrics: metrics.clone(),
+            warnings: warnings(loaded, generation),
+        });
+        let admin =
+            Admin::start(&config, metrics.clone(), latch.clone(), Arc::clone(&source) as _)?;
+        let live = Arc::new(Live::new(&config, &shared, &source.metrics));
         let workers = Some(Workers::start(worker_count(&config), &shared)?);
         let mut app = Self {
             config,
@@ -159,6 +195,8 @@ impl App {
             ready: latch,
             admin,
             source,
+            live,
+            reloader: None,
             stop: Arc::default(),
             poller: None,
             workers,
@@ -179,6 +217,21 @@ impl App {
     /// Whether a generation is live, a token had and the topics subscribed to.
     pub fn is_ready(&self) -> bool {
         self.ready.is_ready()
+    }
+
+    /// Reloads on request; none where nothing is reloaded.
+    pub fn reloader(&self) -> Option<&Reloader> {
+        self.reloader.as_ref()
+    }
+
+    /// How long a graceful stop may take.
+    pub fn grace(&self) -> Duration {
+        self.live.grace()
+    }
+
+    /// What the operator should know of the configuration.
+    pub fn warnings(&self) -> &[String] {
+        &self.source.warnings
     }
 
     /// The runtime, for what waits beside the data path.
@@ -244,7 +297,7 @@ impl App {
             self.tasks.spawn_on(run, handle);
         }
         let (dead_letters, cancelled) =
-            (Arc::clone(&self.source.dead_letters), self.cancelled.clone());
+            (Arc::clone(&self.source.shared.dead_letters), self.cancelled.clone());
         let source = Arc::clone(&self.source);
         let every_second = async move {
             let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -275,7 +328,7 @@ impl App {
 
     fn spawn_poller(&mut self, mut consumer: Consumer) -> std::io::Result<()> {
         let config = Arc::clone(&self.config);
-        let generation = Arc::clone(&self.source.generation);
+        let generation = self.source.shared.generation();
         let assigned = Arc::clone(&self.assigned);
         let stop = Arc::clone(&self.stop);
         let ready = self.ready.clone();
@@ -346,19 +399,6 @@ fn topics(generation: &Generation, cluster: &str) -> BTreeMap<String, Topic> {
     topics
 }
 
-/// Runs every plugin's `init` once; a generation whose plugins do not start is none (Invariant 6).
-fn start_plugins(loaded: &Loaded, generation: &Generation, sink: &Sink) -> Result<(), StartError> {
-    let hooks = Hooks::new(Arc::clone(sink));
-    // A guest needs a worker's stack, and this thread's may be smaller.
-    let started = std::thread::scope(|scope| {
-        let thread =
-            std::thread::Builder::new().name("start".into()).stack_size(WORKER_STACK_BYTES);
-        let start = thread.spawn_scoped(scope, || generation.start(loaded, &hooks, None))?;
-        start.join().map_err(|_| std::io::Error::other("the thread that starts plugins panicked"))
-    })?;
-    started.map_err(StartError::Configuration)
-}
-
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -367,11 +407,10 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-fn telemetry(generation: &Generation) -> (Metrics, Faults, Sink) {
+fn telemetry() -> (Metrics, Sink) {
     let metrics = Metrics::default();
-    metrics.set_generation(&generation.name, digests(generation));
-    let (faults, sink) = (Faults::new(metrics.clone()), log_sink(metrics.clone()));
-    (metrics, faults, sink)
+    let sink = log_sink(metrics.clone());
+    (metrics, sink)
 }
 
 fn digests(generation: &Generation) -> Vec<PluginDigest> {

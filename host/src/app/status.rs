@@ -1,6 +1,5 @@
 //! What the process tells of itself: `/status` and the metrics that are read, not counted.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,29 +11,23 @@ use crate::admin::{
 };
 use crate::batch::Outbox;
 use crate::consume::{Assigned, PartitionState, expiry_warnings};
-use crate::dead_letter::DeadLetters;
 use crate::deliver::{self, Quota};
 use crate::fault::Code;
-use crate::generation::{Generation, Pipeline};
+use crate::generation::Pipeline;
 use crate::http::{Token, TokenStatus as Held};
 use crate::plugin::Level;
-use crate::settle::Budget;
 use crate::telemetry::{
     DestinationLabels, DestinationReading, Faults, Metrics, PartitionLabels, PartitionReading,
 };
-use crate::transform::Ready;
+use crate::transform::Shared;
 
 /// Everything that is asked.
 pub(super) struct Source {
     pub(super) started: Instant,
-    pub(super) generation: Arc<Generation>,
+    pub(super) shared: Arc<Shared>,
     pub(super) assigned: Arc<Assigned>,
-    pub(super) ready: Arc<Ready>,
-    pub(super) budget: Arc<Budget>,
-    pub(super) outboxes: BTreeMap<Arc<str>, Arc<Outbox>>,
     pub(super) quota: Arc<Quota>,
     pub(super) drain: Mutex<Drain>,
-    pub(super) dead_letters: Arc<DeadLetters>,
     pub(super) token: Option<Arc<Token>>,
     pub(super) faults: Faults,
     pub(super) metrics: Metrics,
@@ -47,23 +40,23 @@ impl StatusSource for Source {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
-            generation: Some(self.generation.name.to_string()),
+            generation: Some(self.shared.generation().name.to_string()),
             pipelines: self.pipelines(),
-            destinations: self.outboxes.values().map(|o| destination(o)).collect(),
+            destinations: self.shared.outboxes.values().map(|o| destination(o)).collect(),
             token: self.token.as_ref().map(|token| token_status(&token.status())),
             in_flight: InFlightStatus {
                 records: states.iter().map(|state| state.in_flight).sum(),
-                bytes: self.budget.used(),
-                budget_bytes: self.budget.limit(),
+                bytes: self.shared.budget.used(),
+                budget_bytes: self.shared.budget.limit(),
             },
             backlog: self.backlog(&states),
             quota: quota_status(&self.quota),
             warnings: self.warnings(&states),
             partitions: states.into_iter().map(partition).collect(),
             dead_letters: DeadLetterStatus {
-                waiting: self.dead_letters.waiting(),
-                refusals: self.dead_letters.refusals(),
-                refusal: self.dead_letters.refusal(),
+                waiting: self.shared.dead_letters.waiting(),
+                refusals: self.shared.dead_letters.refusals(),
+                refusal: self.shared.dead_letters.refusal(),
             },
             faults: self.faults(),
             ..Status::default()
@@ -74,11 +67,11 @@ impl StatusSource for Source {
         let states = self.assigned.states();
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         metrics.in_flight_records.set(number(states.iter().map(|state| state.in_flight).sum()));
-        metrics.in_flight_bytes.set(number(self.budget.used()));
-        metrics.in_flight_budget_bytes.set(number(self.budget.limit()));
-        metrics.partitions_ready.set(number(self.ready.waiting()));
-        metrics.dead_letters_waiting.set(number(self.dead_letters.waiting()));
-        for (name, outbox) in &self.outboxes {
+        metrics.in_flight_bytes.set(number(self.shared.budget.used()));
+        metrics.in_flight_budget_bytes.set(number(self.shared.budget.limit()));
+        metrics.partitions_ready.set(number(self.shared.ready.waiting()));
+        metrics.dead_letters_waiting.set(number(self.shared.dead_letters.waiting()));
+        for (name, outbox) in &self.shared.outboxes {
             let labels = DestinationLabels { destination: Arc::clone(name) };
             metrics.events_queued.get_or_create(&labels).set(number(outbox.waiting()));
         }
@@ -87,7 +80,7 @@ impl StatusSource for Source {
         metrics.backlog_drain_seconds.set(drain.unwrap_or(f64::INFINITY));
         let readings: Vec<PartitionReading> = states.into_iter().map(reading).collect();
         metrics.set_partitions(&readings);
-        let destinations = self.outboxes.values();
+        let destinations = self.shared.outboxes.values();
         metrics.set_delivery(
             destinations.map(|outbox| DestinationReading::from(outbox.destination())).collect(),
             self.token.as_ref().map(|token| token.status()),
@@ -102,7 +95,7 @@ impl Source {
         let states = self.assigned.states();
         self.quota.set_partitions(states.len(), self.assigned.all_partitions());
         let (backlog, arriving) = total(&states);
-        let destinations = || self.outboxes.values().map(|outbox| outbox.destination());
+        let destinations = || self.shared.outboxes.values().map(|outbox| outbox.destination());
         let sample = Sample {
             at: Instant::now(),
             settled: self.settled(),
@@ -117,8 +110,7 @@ impl Source {
 
     /// How many records were settled.
     pub(super) fn settled(&self) -> u64 {
-        let pipelines = self.generation.pipelines.keys();
-        pipelines.map(|name| self.metrics.settled(name)).sum()
+        self.shared.generation().pipelines.keys().map(|name| self.metrics.settled(name)).sum()
     }
 
     fn backlog(&self, states: &[PartitionState]) -> BacklogStatus {
@@ -132,8 +124,8 @@ impl Source {
     }
 
     fn pipelines(&self) -> Vec<PipelineStatus> {
-        let pipelines = self.generation.pipelines.values();
-        pipelines.map(|each| pipeline(each, &self.metrics)).collect()
+        let generation = self.shared.generation();
+        generation.pipelines.values().map(|each| pipeline(each, &self.metrics)).collect()
     }
 
     fn warnings(&self, states: &[PartitionState]) -> Vec<String> {
@@ -143,7 +135,7 @@ impl Source {
     }
 
     fn blocked_pipelines(&self) -> impl Iterator<Item = String> {
-        let blocked = self.dead_letters.refusals_by_pipeline().into_iter();
+        let blocked = self.shared.dead_letters.refusals_by_pipeline().into_iter();
         blocked.map(|(pipeline, words)| {
             format!("the pipeline `{pipeline}` pauses: its dead letters are not taken: {words}")
         })

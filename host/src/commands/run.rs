@@ -9,12 +9,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{CacheArgs, Exit, say};
 use crate::app::{App, StartError};
 use crate::config;
+use crate::reload::{Ask, Cause, Source};
 
 /// How often it is looked whether the Kafka client still runs.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Run the service: consume the configured topics until SIGTERM or SIGINT, then deliver what was
-/// begun, commit and end.
+/// begun, commit and end. SIGHUP reloads the configuration and all that it names.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
@@ -27,26 +28,20 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     end_on_panic();
-    let loaded = match config::load(&args.config) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            say(errors);
-            return Ok(Exit::Configuration.into());
+    let source = Source::File(args.config.clone(), config::environment());
+    let app = match App::start(source, args.cache.loader()?) {
+        Ok(app) => {
+            app.warnings().iter().for_each(say);
+            app
         }
-    };
-    for warning in &loaded.warnings {
-        say(warning);
-    }
-    let app = match App::start(&loaded, &args.cache.loader()?) {
-        Ok(app) => app,
         Err(error) => {
             say(&error);
             return Ok(exit_of(&error).into());
         }
     };
-    let grace = Duration::from_millis(loaded.config.shutdown.grace_ms);
     let asked = app.runtime().block_on(until_asked(&app))?;
-    tracing::info!(grace_ms = loaded.config.shutdown.grace_ms, "draining");
+    let grace = app.grace();
+    tracing::info!(grace_ms = grace.as_millis(), "draining");
     match app.stop(grace) {
         Ok(true) if asked => Ok(Exit::Done.into()),
         Ok(true) => Ok(Exit::Unreachable.into()),
@@ -76,11 +71,16 @@ pub(super) fn end_on_panic() {
 async fn until_asked(app: &App) -> std::io::Result<bool> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut look = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
             _ = terminate.recv() => return Ok(true),
             _ = interrupt.recv() => return Ok(true),
+            _ = hangup.recv() => if let Some(reloader) = app.reloader() {
+                // What comes of it stands in the log and in `/status`.
+                drop(reloader.ask(Ask::Reload, Cause::Signal));
+            },
             _ = look.tick() => if !app.is_running() {
                 return Ok(false);
             },
@@ -90,7 +90,7 @@ async fn until_asked(app: &App) -> std::io::Result<bool> {
 
 fn exit_of(error: &StartError) -> Exit {
     match error {
-        StartError::Configuration(_)
+        StartError::Refused(..)
         | StartError::Aep(_)
         | StartError::Admin(_)
         | StartError::Kafka(_) => Exit::Configuration,

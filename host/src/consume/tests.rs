@@ -14,7 +14,7 @@ use crate::record::{PartitionId, Record};
 use crate::rig;
 use crate::settle::{Budget, Debt, Owed, Settlement};
 use crate::telemetry::Metrics;
-use crate::transform::{Lane, Ready};
+use crate::transform::{Lane, Ready, Turn};
 
 /// The topics `orders` and `returns`, a pipeline each, and what is assigned of them.
 struct World {
@@ -65,7 +65,7 @@ impl World {
 
     fn take(&self, offset: i64) -> (Arc<Lane>, Record) {
         assert!(self.fetch(offset));
-        let lane = self.ready.take(false).unwrap();
+        let Turn::Lane(lane) = self.ready.take(false, &mut 0) else { unreachable!() };
         let limits = crate::plugin::CallLimits { records: 1, bytes: 1 };
         let record = lane.take(limits).remove(0);
         self.ready.give_back(&lane, usize::MAX);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::bindings;
 use super::component::Component;
 use super::limits::Limits;
+use super::runner::Warm;
 use crate::config::{self, Form, KeyForm, Tombstones};
 use crate::fault::{Code, Fault, PluginRef};
 use crate::record::{Event, Operation, PartitionId, Record};
@@ -94,6 +95,8 @@ pub struct Chain {
     pub call: CallLimits,
     /// A function in place of the plugins, for the benchmark's ceiling.
     pub stand_in: Option<StandIn>,
+    /// Instances that no worker has just now.
+    pub warm: Warm,
 }
 
 impl Chain {

@@ -175,6 +175,11 @@ impl Host {
         }
     }
 
+    /// Works for another worker from now on.
+    pub(super) fn adopt(&mut self, hooks: &Hooks) {
+        self.hooks = hooks.clone();
+    }
+
     /// Prepares for a call that may use `budget` of CPU time.
     pub(super) fn begin(&mut self, began: Duration, budget: Duration) {
         self.clock.call_began = began;

@@ -116,6 +116,16 @@ impl Instance {
         self.store.data().meter.used()
     }
 
+    /// Whether it has mapped nothing yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.calls == 0
+    }
+
+    /// Works for another worker from now on.
+    pub(super) fn adopt(&mut self, hooks: &Hooks) {
+        self.store.data_mut().adopt(hooks);
+    }
+
     /// Whether a new instance should take its place.
     pub(super) fn is_worn(&self) -> bool {
         self.calls >= CALLS_BEFORE_REPLACED

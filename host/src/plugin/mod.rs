@@ -36,4 +36,4 @@ pub use error::{LoadError, RunError, StartError};
 pub use host::{Hooks, Level, Line, Phase, Sink};
 pub use limits::Limits;
 pub use room::left as memory_left;
-pub use runner::{Runner, Usage};
+pub use runner::{Runner, Usage, Warm};

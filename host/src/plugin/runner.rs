@@ -1,8 +1,8 @@
 //! A worker's own instances of a chain, and what it does with them.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::batch::{Batch, outcome_weight};
@@ -43,6 +43,20 @@ pub struct Runner {
     hooks: Hooks,
 }
 
+/// Instances of a chain without a worker: as many as workers have left, and as the gate has made.
+#[derive(Default)]
+pub struct Warm(Mutex<Vec<Vec<Slot>>>);
+
+impl Warm {
+    fn take(&self) -> Option<Vec<Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn put(&self, steps: Vec<Slot>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(steps);
+    }
+}
+
 /// A plugin's place in a worker.
 struct Slot {
     /// None before the first use and after a failure.
@@ -58,6 +72,26 @@ impl Runner {
         let slot = || Slot { instance: None, next_call: usize::MAX, usage: Usage::default() };
         let steps = chain.plugins.iter().map(|_| slot()).collect();
         Self { chain, steps, hooks }
+    }
+
+    /// A runner with instances that another one has [parked](Self::park), where there are some.
+    pub fn warm(chain: Arc<Chain>, hooks: Hooks) -> Self {
+        match chain.warm.take() {
+            Some(mut steps) => {
+                for instance in steps.iter_mut().filter_map(|slot| slot.instance.as_mut()) {
+                    instance.adopt(&hooks);
+                }
+                Self { chain, steps, hooks }
+            }
+            None => Self::new(chain, hooks),
+        }
+    }
+
+    /// Leaves its instances to whoever needs some of this chain next: a swap there or back then finds
+    /// them ready.
+    pub fn park(mut self) {
+        self.take_usage();
+        self.chain.warm.put(self.steps);
     }
 
     /// The chain.
@@ -281,6 +315,8 @@ struct Calls<'i> {
 struct Called {
     answer: Result<Vec<bindings::Outcome>, Box<Fault>>,
     cpu: Duration,
+    /// It was its instance's first.
+    fresh: bool,
 }
 
 impl Calls<'_> {
@@ -322,8 +358,12 @@ impl Calls<'_> {
                     self.take_one(batch, item, outcome);
                 }
             }
-            // Invariant 7: a record is at fault only when it fails alone.
-            (Err(fault), [item]) => batch.reject(item.record, self.step.blame(*fault)),
+            // Invariant 7: a record is at fault only when it fails alone, and not for what an instance
+            // has kept of those before it. Its CPU time is its own in any case.
+            (Err(fault), [item]) if called.fresh || fault.code == Code::PluginDeadline => {
+                batch.reject(item.record, self.step.blame(*fault));
+            }
+            (Err(_), [_]) => self.halves.push(call),
             (Err(_), _) => {
                 let middle = call.start + call.len() / 2;
                 self.halves.extend([middle..call.end, call.start..middle]);
@@ -446,6 +486,7 @@ impl Slot {
         clock: &mut Clock,
     ) -> Result<Called, RunError> {
         let instance = self.instance(step.plugin, step.hooks, clock)?;
+        let fresh = instance.is_fresh();
         let result = instance.transform(step.source(), records, clock);
         self.usage.calls += 1;
         self.usage.records += records.len() as u64;
@@ -453,14 +494,16 @@ impl Slot {
             Ok(Answer { outcomes, cpu }) => {
                 self.usage.cpu += cpu;
                 self.next_call = step.plugin.limits.next_call(cpu, records.len());
-                Ok(Called { answer: Ok(outcomes), cpu })
+                Ok(Called { answer: Ok(outcomes), cpu, fresh })
             }
             Err(failure) => {
                 self.usage.failures += 1;
                 self.instance = None;
                 match failure {
                     Failure::Stopped => Err(RunError::Stopped),
-                    Failure::Fault(fault) => Ok(Called { answer: Err(fault), cpu: clock.used() }),
+                    Failure::Fault(fault) => {
+                        Ok(Called { answer: Err(fault), cpu: clock.used(), fresh })
+                    }
                 }
             }
         }

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::report::{Decision, Outcome, Passed, StepReport};
-use crate::config::{ConfigErrors, Environment, Fingerprint, Inputs, Loaded, Problem, load_with};
+use crate::config::{
+    Config, ConfigErrors, Environment, Fingerprint, Inputs, Loaded, Problem, load_with,
+};
 use crate::generation::{Generation, STEPS, Step};
 use crate::plugin::{Hooks, Loader, Sink, WORKER_STACK_BYTES};
 use crate::trial::samples;
@@ -45,7 +47,7 @@ pub enum Source {
     /// A configuration file, and the environment as it was at the start.
     File(PathBuf, Environment),
     /// A configuration that the program put together; the files that it names may change.
-    Assembled(Box<Loaded>),
+    Assembled(Box<Config>),
 }
 
 impl Source {
@@ -57,8 +59,8 @@ impl Source {
                 let loaded = load_with(file, environment, &inputs);
                 (inputs, loaded)
             }
-            Self::Assembled(loaded) => {
-                let loaded = Loaded::assembled(loaded.config.clone());
+            Self::Assembled(config) => {
+                let loaded = Loaded::assembled((**config).clone());
                 (loaded.inputs.clone(), Ok(loaded))
             }
         }
@@ -146,7 +148,7 @@ impl Gate {
         };
         steps.passed_until(Step::Contract);
         let hooks = Hooks::new(Arc::clone(&self.sink));
-        if let Err(problems) = generation.start(&loaded, &hooks, before) {
+        if let Err(problems) = generation.start(&loaded, &hooks, before, workers(&loaded)) {
             return Err(steps.refuse(Step::Start, problems));
         }
         steps.passed(Step::Start, String::new());
@@ -217,6 +219,12 @@ impl Steps {
 /// A refusal that says nothing of the candidate.
 fn stopped(words: &str) -> Decision {
     Decision::new(Outcome::Refused, words)
+}
+
+/// Instances of each plugin that are made beforehand: one for each worker.
+fn workers(loaded: &Loaded) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    loaded.config.limits.workers.unwrap_or_else(cores).max(1)
 }
 
 /// Lets the workers go first.

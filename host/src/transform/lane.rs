@@ -103,6 +103,16 @@ fn payload_bytes(record: &Record) -> usize {
     record.payload.as_ref().map_or(0, bytes::Bytes::len)
 }
 
+/// What a worker does next.
+pub enum Turn {
+    /// Runs records of this partition.
+    Lane(Arc<Lane>),
+    /// Looks for another generation; idle workers, too, since they hold instances.
+    Look,
+    /// Goes home.
+    End,
+}
+
 /// The partitions that have records and no worker.
 #[derive(Default)]
 pub struct Ready {
@@ -117,6 +127,8 @@ struct Queue {
     /// Calls under way that have used much CPU: as many spare workers may run.
     slow: usize,
     spares: usize,
+    /// How often workers were told to look for another generation.
+    looks: u64,
     stopped: bool,
 }
 
@@ -156,19 +168,23 @@ impl Ready {
         }
     }
 
-    /// Waits for a lane; none when the process stops. A spare worker is let in only while calls
-    /// are slow, and counts until [`Ready::leave_spare`].
-    pub fn take(&self, spare: bool) -> Option<Arc<Lane>> {
+    /// Waits for a turn. A spare worker is given a lane only while calls are slow, and counts until
+    /// [`Ready::leave_spare`]. `looked` counts how often this worker was told to look.
+    pub fn take(&self, spare: bool, looked: &mut u64) -> Turn {
         let mut queue = self.lock();
         loop {
             if queue.stopped {
-                return None;
+                return Turn::End;
+            }
+            if *looked < queue.looks {
+                *looked = queue.looks;
+                return Turn::Look;
             }
             if (!spare || queue.spares < queue.slow)
                 && let Some(lane) = queue.lanes.pop_front()
             {
                 queue.spares += usize::from(spare);
-                return Some(lane);
+                return Turn::Lane(lane);
             }
             let turn = if spare { &self.spare } else { &self.any };
             queue = turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -191,6 +207,13 @@ impl Ready {
     /// How many lanes wait for a worker.
     pub fn waiting(&self) -> usize {
         self.lock().lanes.len()
+    }
+
+    /// Has all workers look for another generation.
+    pub(super) fn look(&self) {
+        self.lock().looks += 1;
+        self.any.notify_all();
+        self.spare.notify_all();
     }
 
     /// Sends all workers home.
@@ -234,6 +257,11 @@ mod tests {
         Record { offset, payload: Some(Bytes::from(vec![0; bytes])), ..Record::default() }
     }
 
+    fn take(ready: &Ready) -> Arc<Lane> {
+        let Turn::Lane(lane) = ready.take(false, &mut 0) else { unreachable!() };
+        lane
+    }
+
     #[test]
     fn a_call_takes_what_fits_and_one_record_at_least() {
         let (ready, lane) = (Ready::default(), lane());
@@ -253,7 +281,7 @@ mod tests {
         for offset in 0..3 {
             ready.push(&lane, record(offset, 10));
         }
-        let taken = ready.take(false).unwrap();
+        let taken = take(&ready);
         let limits = CallLimits { records: 2, bytes: 100 };
         taken.put_back(taken.take(limits));
         ready.give_back(&taken, usize::MAX);
@@ -280,7 +308,7 @@ mod tests {
     fn a_lane_has_one_worker_at_a_time() {
         let (ready, lane) = (Ready::default(), lane());
         ready.push(&lane, record(0, 1));
-        let taken = ready.take(false).unwrap();
+        let taken = take(&ready);
         ready.push(&lane, record(1, 1));
         assert!(ready.lock().lanes.is_empty());
         ready.give_back(&taken, usize::MAX);
@@ -292,7 +320,7 @@ mod tests {
         let (ready, lane) = (Ready::default(), lane());
         ready.push(&lane, record(0, 1000));
         ready.push(&lane, record(1, 1000));
-        let taken = ready.take(false).unwrap();
+        let taken = take(&ready);
         let limits = CallLimits { records: 1, bytes: 1 };
         let begun =
             crate::settle::Debt::new(Arc::clone(&lane.partition), lane.take(limits).remove(0));
@@ -311,7 +339,7 @@ mod tests {
         ready.push(&lane, record(0, 1));
         let spare = {
             let ready = Arc::clone(&ready);
-            std::thread::spawn(move || ready.take(true).is_some())
+            std::thread::spawn(move || matches!(ready.take(true, &mut 0), Turn::Lane(_)))
         };
         assert!(!spare.is_finished());
         ready.note_slow(true);
@@ -325,7 +353,7 @@ mod tests {
         ready.push(&lane, record(0, 1));
         ready.push(&lane, record(1, 1));
         let limits = CallLimits { records: 256, bytes: 1 << 20 };
-        let taken = ready.take(false).unwrap().take(limits);
+        let taken = take(&ready).take(limits);
         let later = Instant::now() + std::time::Duration::from_hours(1);
         lane.postpone(taken, later);
         ready.give_back(&lane, 1 << 20);
@@ -334,7 +362,7 @@ mod tests {
         lane.state().not_before = Some(Instant::now());
         ready.look_again(&lane, 1 << 20);
         let offsets: Vec<i64> =
-            ready.take(false).unwrap().take(limits).iter().map(|record| record.offset).collect();
+            take(&ready).take(limits).iter().map(|record| record.offset).collect();
         assert_eq!(offsets, [0, 1]);
     }
 
@@ -342,7 +370,7 @@ mod tests {
     fn a_closed_lane_is_not_taken_up_again() {
         let (ready, lane) = (Ready::default(), lane());
         ready.push(&lane, record(0, 1));
-        let taken = ready.take(false).unwrap().take(CallLimits { records: 1, bytes: 1 });
+        let taken = take(&ready).take(CallLimits { records: 1, bytes: 1 });
         lane.partition.close();
         lane.put_back(taken);
         ready.give_back(&lane, 1 << 20);

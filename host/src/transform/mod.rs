@@ -8,6 +8,6 @@ mod lane;
 mod prepare;
 mod worker;
 
-pub use lane::{Lane, Ready};
+pub use lane::{Lane, Ready, Turn};
 pub use prepare::{Prepared, prepare};
 pub use worker::{Shared, Workers};

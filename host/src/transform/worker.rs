@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::lane::{Lane, Ready};
+use super::lane::{Lane, Ready, Turn};
 use super::prepare::{Prepared, prepare};
 use crate::batch::{Outbound, Outbox};
 use crate::dead_letter::DeadLetters;
@@ -49,6 +49,19 @@ pub struct Shared {
     pub sink: Sink,
     /// Once true, running calls end, nothing decided.
     pub stop: Arc<AtomicBool>,
+}
+
+impl Shared {
+    /// The generation that records begin under from now on.
+    pub fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.generation.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Records begin under this generation from now on (Invariant 5).
+    pub fn set_generation(&self, generation: &Arc<Generation>) {
+        *self.generation.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(generation);
+        self.ready.look();
+    }
 }
 
 /// The workers.
@@ -104,6 +117,8 @@ struct Worker {
     /// Set when a call on the present thread was overdue: the thread has stepped back for good.
     stepped_back: Arc<AtomicBool>,
     generation: Arc<Generation>,
+    /// How often it was told to look for another.
+    looked: u64,
     /// This worker's own instances, by pipeline of the generation.
     runners: BTreeMap<Arc<str>, Runner>,
 }
@@ -133,8 +148,7 @@ impl Worker {
             },
             stop: Arc::clone(&shared.stop),
         };
-        let generation =
-            Arc::clone(&shared.generation.read().unwrap_or_else(PoisonError::into_inner));
+        let generation = shared.generation();
         Self {
             name,
             threads,
@@ -144,6 +158,7 @@ impl Worker {
             slow,
             stepped_back,
             generation,
+            looked: 0,
             runners: BTreeMap::new(),
         }
     }
@@ -160,9 +175,15 @@ impl Worker {
     }
 
     fn run(mut self) {
-        while let Some(lane) = self.shared.ready.take(self.spare) {
+        loop {
+            let turn = self.shared.ready.take(self.spare, &mut self.looked);
             // Invariant 5: a record begins and ends under the generation of its call.
             self.look_for_generation();
+            let lane = match turn {
+                Turn::Lane(lane) => lane,
+                Turn::Look => continue,
+                Turn::End => return,
+            };
             let records = lane.take(self.shared.limits);
             self.process(&lane, records);
             if self.slow.swap(false, Ordering::AcqRel) {
@@ -189,11 +210,21 @@ impl Worker {
         }
     }
 
+    /// Goes over to the generation that is live now; keeps the instances of chains that it shares with
+    /// the one before.
     fn look_for_generation(&mut self) {
-        let current = self.shared.generation.read().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&current, &self.generation) {
-            self.generation = Arc::clone(&current);
-            self.runners.clear();
+        let current = self.shared.generation();
+        if Arc::ptr_eq(&current, &self.generation) {
+            return;
+        }
+        self.generation = current;
+        for (name, runner) in std::mem::take(&mut self.runners) {
+            let now = self.generation.pipelines.get(&name);
+            if now.is_some_and(|now| Arc::ptr_eq(&now.chain, runner.chain())) {
+                self.runners.insert(name, runner);
+            } else {
+                runner.park();
+            }
         }
     }
 
@@ -255,7 +286,7 @@ impl Worker {
         let runner = self
             .runners
             .entry(Arc::clone(&pipeline.name))
-            .or_insert_with(|| Runner::new(Arc::clone(&pipeline.chain), self.hooks.clone()));
+            .or_insert_with(|| Runner::warm(Arc::clone(&pipeline.chain), self.hooks.clone()));
         runner.transform(&lane.partition.id, records)
     }
 }
@@ -366,7 +397,7 @@ mod tests {
     use crate::config::Tombstones;
     use crate::generation::Route;
     use crate::id::Ids;
-    use crate::plugin::{Chain, Forms};
+    use crate::plugin::{Chain, Forms, Warm};
     use crate::rig::{self, Assignment};
     use crate::schema::Schema;
 
@@ -411,6 +442,7 @@ mod tests {
                     forms: forms(),
                     call: CallLimits::default(),
                     stand_in: None,
+                    warm: Warm::default(),
                 }),
                 routes: vec![Route {
                     name: "profiles".into(),

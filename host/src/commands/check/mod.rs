@@ -112,7 +112,7 @@ fn plugins(args: &Args, loaded: &Loaded, loader: &Loader, report: &mut Report) {
         }
     };
     let hooks = Hooks::new(lines_to_stderr());
-    if let Err(problems) = generation.start(loaded, &hooks, None) {
+    if let Err(problems) = generation.start(loaded, &hooks, None, 1) {
         report.found(Exit::Configuration, problems);
         return;
     }

@@ -46,7 +46,7 @@ pub(super) struct Fates {
 impl Ledger {
     /// Nothing written yet.
     pub(super) fn new(set_up: &SetUp) -> Self {
-        let config = &set_up.loaded.config;
+        let config = &set_up.config;
         let mut prefixes = BTreeMap::new();
         for (name, pipeline) in &config.pipelines {
             for topic in &pipeline.topics {
@@ -89,7 +89,7 @@ impl Ledger {
             fates.entry(pipeline.clone()).or_default().written = usize::try_from(written)?;
         }
         self.read_lake(set_up, &mut fates);
-        for (name, pipeline) in &set_up.loaded.config.pipelines {
+        for (name, pipeline) in &set_up.config.pipelines {
             let Some(fate) = fates.get_mut(name) else { continue };
             for letter in peer.read(&pipeline.dead_letter.topic)? {
                 fate.dead_lettered.extend(position(&letter));

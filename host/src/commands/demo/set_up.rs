@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::config::{self, Address, Auth, Config, GroupProtocol, Loaded, Secret, Start};
 use crate::kafka::MockCluster;
+use crate::reload::Source;
 use crate::trial::{Cut, split};
 
 /// Partitions of each example topic.
@@ -32,7 +33,7 @@ pub(super) struct SetUp {
     /// The local AEP.
     pub(super) emulator: Emulator,
     /// The configuration.
-    pub(super) loaded: Loaded,
+    pub(super) config: Config,
     /// What is written to the topics.
     pub(super) inputs: Vec<Input>,
     /// Holds the examples' files.
@@ -50,6 +51,11 @@ pub(super) struct Input {
 }
 
 impl SetUp {
+    /// What the process is started from.
+    pub(super) fn source(&self) -> Source {
+        Source::Assembled(Box::new(self.config.clone()))
+    }
+
     /// Everything but the process itself.
     pub(super) fn new(admin: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("no temporary folder for the examples")?;
@@ -59,8 +65,7 @@ impl SetUp {
         let named: Vec<(&str, i32)> = topics.iter().map(|(t, n)| (t.as_str(), *n)).collect();
         let cluster = MockCluster::start(&named)?;
         point_at(&mut config, &cluster, &emulator, admin);
-        let loaded = Loaded::assembled(config);
-        Ok(Self { cluster, emulator, loaded, inputs, _folder: folder })
+        Ok(Self { cluster, emulator, config, inputs, _folder: folder })
     }
 }
 

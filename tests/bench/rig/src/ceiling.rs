@@ -8,15 +8,17 @@ use xylem::config;
 use xylem::generation::Generation;
 use xylem::plugin::Outcome;
 use xylem::record::{Event, Record};
+use xylem::reload::Candidate;
 
 /// Runs until killed.
 pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     let loaded = config::load(file)?;
     let loader = CacheArgs::default().loader()?;
     let mut generation = Generation::build(&loaded, &loader, None)
-        .map_err(|problems| anyhow::anyhow!("{}", problems[0]))?;
+        .map_err(|problems| anyhow::anyhow!("{}", problems[0].problem))?;
     generation.stand_in(|_, records| records.iter().map(outcome).collect());
-    let app = App::start_generation(&loaded, generation)?;
+    let app =
+        App::start_candidate(&Candidate { loaded: loaded.into(), generation: generation.into() })?;
     app.runtime().block_on(std::future::pending::<()>());
     Ok(())
 }
