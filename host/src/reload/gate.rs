@@ -209,10 +209,8 @@ impl Steps {
                 self.passed(before, String::new());
             }
         }
-        let first = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
         self.0.push(StepReport { step, passed: Passed::No, note: String::new(), problems });
-        let reason = format!("the step `{}` is not passed: {first}", step.as_str());
-        Decision::new(Outcome::Refused, reason)
+        Decision::new(Outcome::Refused, format!("the step `{}` is not passed", step.as_str()))
     }
 }
 

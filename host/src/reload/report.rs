@@ -192,13 +192,20 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outcome = self.outcome.as_str();
         writeln!(f, "{outcome}: {} ({} ms)", self.reason, self.took_ms)?;
-        for step in &self.steps {
+        let plain = |step: &&StepReport| step.passed == Passed::Yes && step.note.is_empty();
+        let passed: Vec<&str> =
+            self.steps.iter().take_while(plain).map(|step| step.step.as_str()).collect();
+        if !passed.is_empty() {
+            writeln!(f, "  ok {}", passed.join(", "))?;
+        }
+        for step in self.steps.iter().skip(passed.len()) {
             let mark = match step.passed {
                 Passed::Yes => "ok",
                 Passed::No => "NO",
                 Passed::Skipped => "--",
             };
-            writeln!(f, "  {mark} {:<13} {}", step.step.as_str(), step.note)?;
+            let note = if step.note.is_empty() { "" } else { ": " };
+            writeln!(f, "  {mark} {}{note}{}", step.step.as_str(), step.note)?;
             for problem in &step.problems {
                 for line in problem.to_string().lines() {
                     writeln!(f, "       {line}")?;

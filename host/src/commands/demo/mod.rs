@@ -3,6 +3,7 @@
 mod ledger;
 mod set_up;
 mod show;
+mod swap;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use crate::app::App;
 use crate::kafka::Peer;
 use ledger::Ledger;
 use set_up::{Input, SetUp};
+use swap::Swap;
 
 /// Records that are written to a topic at a time.
 const PORTION: usize = 8;
@@ -24,7 +26,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const BEAT: Duration = Duration::from_millis(100);
 
 /// Show everything at work: six example topics on an in-process Kafka go through the shipped
-/// plugins into a local AEP; then every record is counted where it arrived.
+/// plugins into a local AEP; a mapping is edited meanwhile; then every record is counted where it arrived.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Keep the stream and the admin listener up until interrupted.
@@ -57,6 +59,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let peer = Peer::new(set_up.cluster.bootstrap())?;
     let mut ledger = Ledger::new(&set_up);
     feed(&app, &peer, &set_up.inputs, &mut ledger)?;
+    let mut swap = Swap { app: &app, set_up: &set_up, peer: &peer, ledger: &mut ledger };
+    let swapped = swap.show(&mut out)?;
     if args.keep_running {
         writeln!(out, "kept running: the stream goes on; interrupt to end")?;
         app.runtime().block_on(keep_running(&peer, &set_up.inputs, &mut ledger))?;
@@ -65,7 +69,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     ledger.note_filtered(&app);
     let drained = app.stop(Duration::from_secs(25))?;
     let whole = show::summary(&mut out, &ledger.close(&set_up, &peer)?)?;
-    Ok(if whole && drained { Exit::Done } else { Exit::No }.into())
+    if !swapped {
+        writeln!(out, "WRONG: the edited mapping did not do what it should")?;
+    }
+    Ok(if whole && drained && swapped { Exit::Done } else { Exit::No }.into())
 }
 
 /// Writes all inputs, in portions, as an application would; shows how far everything is.

@@ -37,7 +37,7 @@ pub(super) struct SetUp {
     /// What is written to the topics.
     pub(super) inputs: Vec<Input>,
     /// Holds the examples' files.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// An example file: records of one pipeline.
@@ -51,6 +51,11 @@ pub(super) struct Input {
 }
 
 impl SetUp {
+    /// Where the examples' files are.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What the process is started from.
     pub(super) fn source(&self) -> Source {
         Source::Assembled(Box::new(self.config.clone()))
@@ -65,7 +70,7 @@ impl SetUp {
         let named: Vec<(&str, i32)> = topics.iter().map(|(t, n)| (t.as_str(), *n)).collect();
         let cluster = MockCluster::start(&named)?;
         point_at(&mut config, &cluster, &emulator, admin);
-        Ok(Self { cluster, emulator, config, inputs, _folder: folder })
+        Ok(Self { cluster, emulator, config, inputs, folder })
     }
 }
 
