@@ -7,9 +7,12 @@ use std::time::Duration;
 use crate::config;
 use crate::dead_letter::{DeadLetters, Origin};
 use crate::deliver::{Access, Destination, Quota};
+use crate::generation::{Pipeline, Route};
 use crate::http::Client;
 use crate::kafka::Producer;
+use crate::plugin::{CallLimits, Chain, Forms, StandIn};
 use crate::record::{PartitionId, Record};
+use crate::schema::Schema;
 use crate::settle::{Budget, Debt, Partition, Settlement, Settlements};
 use crate::telemetry::{Faults, Metrics};
 
@@ -92,4 +95,37 @@ pub(crate) fn destination(settings: &config::Destination) -> Destination {
     let quota = Arc::new(Quota::new(&config::Quota::default()));
     let access = Access { client, token: None, quota };
     Destination::new("profiles", settings, &aep, access).unwrap()
+}
+
+/// A pipeline `orders` whose plugins are a function, with one destination, `profiles`.
+pub(crate) fn pipeline(
+    generation: &str,
+    schema: &serde_json::Value,
+    stand_in: StandIn,
+) -> Pipeline {
+    let settings = Arc::new(nowhere());
+    let schema = Arc::new(Schema::load(&schema.to_string(), settings.mode).unwrap());
+    let chain = Chain {
+        pipeline: "orders".to_owned(),
+        plugins: Vec::new(),
+        forms: Forms::default(),
+        call: CallLimits::default(),
+        stand_in: Some(stand_in),
+    };
+    let origin = Origin { generation: generation.into(), ..(*origin()).clone() };
+    Pipeline {
+        name: "orders".into(),
+        topics: vec!["orders".to_owned()],
+        id_epoch: String::new(),
+        chain: Arc::new(chain),
+        routes: vec![Route {
+            name: "profiles".into(),
+            schema,
+            schema_hash: blake3::hash(b""),
+            settings,
+        }],
+        origin: Arc::new(origin),
+        quarantine: config::Quarantine::default(),
+        storm: config::Storm::default(),
+    }
 }

@@ -16,6 +16,7 @@ mod kafka;
 mod machine;
 mod pipeline;
 mod reference;
+mod reload;
 
 // From a file to the types.
 mod files;
@@ -59,6 +60,7 @@ pub use problem::{ConfigErrors, Problem, Severity};
 pub(crate) use reference::REFERENCES;
 pub use reference::{Address, Secret};
 pub(crate) use reference::{has_user, without_user};
+pub use reload::Reload;
 pub use step::StepError;
 
 /// The whole configuration of a process.
@@ -85,6 +87,9 @@ pub struct Config {
     /// The listener for probes, metrics and status.
     #[serde(default)]
     pub admin: Admin,
+    /// What a changed plugin, mapping or schema has to show before it replaces the one that runs.
+    #[serde(default)]
+    pub reload: Reload,
     /// How the process stops.
     #[serde(default)]
     pub shutdown: Shutdown,

@@ -4,7 +4,10 @@
 //! One thread takes one request after the other. What it decides stands in a [`Report`]; a candidate
 //! that does not pass the [`gate`] leaves nothing else behind (Invariant 6).
 
+pub mod compare;
 mod gate;
+mod measure;
+pub mod recent;
 mod report;
 
 use std::collections::VecDeque;

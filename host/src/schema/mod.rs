@@ -4,6 +4,7 @@
 //! is closed when it is loaded ([`close`]); formats are checked, and what AEP does beyond
 //! JSON Schema is added: `1.0` is no integer, integers have ranges, timestamps have four forms.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jsonschema::{Draft, Validator};
@@ -27,6 +28,8 @@ pub struct Schema {
     /// The same without `required`, for updates and deletions.
     partial: Option<Validator<EntityJson>>,
     soft: Option<warning::Soft>,
+    /// All keys that it lists anywhere, sorted.
+    names: Box<[Box<str>]>,
     has_id: bool,
     is_time_series: bool,
 }
@@ -57,9 +60,16 @@ impl Schema {
             whole: compile(&closed)?,
             partial,
             soft: warning::Soft::of(&closed),
+            names: names(&closed),
             has_id: has("_id"),
             is_time_series: requires_time || (has("_id") && has("timestamp")),
         })
+    }
+
+    /// Whether a key is one that the schema lists somewhere. Any other key of a valid event is a map's, and
+    /// may be a part of the record.
+    pub fn lists(&self, key: &str) -> bool {
+        self.names.binary_search_by(|name| (**name).cmp(key)).is_ok()
     }
 
     /// Whether the class has `_id` at its root.
@@ -95,6 +105,25 @@ impl fmt::Debug for Schema {
             .field("is_time_series", &self.is_time_series)
             .finish_non_exhaustive()
     }
+}
+
+/// The keys under all `properties` of a closed schema.
+fn names(closed: &Value) -> Box<[Box<str>]> {
+    fn gather<'v>(value: &'v Value, names: &mut BTreeSet<&'v str>) {
+        match value {
+            Value::Object(members) => {
+                if let Some(Value::Object(properties)) = members.get("properties") {
+                    names.extend(properties.keys().map(String::as_str));
+                }
+                members.values().for_each(|member| gather(member, names));
+            }
+            Value::Array(items) => items.iter().for_each(|item| gather(item, names)),
+            _ => {}
+        }
+    }
+    let mut names = BTreeSet::new();
+    gather(closed, &mut names);
+    names.into_iter().map(Box::from).collect()
 }
 
 fn compile(closed: &Value) -> Result<Validator<EntityJson>, SchemaError> {
