@@ -54,6 +54,7 @@ impl World {
             source: Source::File(file, Environment::new()),
             loader: Loader::new(Engine::new().unwrap(), cache, Compile::InProcess),
             sink: Arc::new(|_| ()),
+            recent: None,
         };
         let began = Began::now();
         let passage = gate.pass(None, |_| Vec::new());

@@ -242,6 +242,18 @@ impl Pipeline {
         })
     }
 
+    /// Whether the other one makes the same events of the same records.
+    pub fn maps_as(&self, other: &Self) -> bool {
+        let route = |(one, other): (&Route, &Route)| {
+            one.name == other.name
+                && one.schema_hash == other.schema_hash
+                && one.settings == other.settings
+        };
+        Arc::ptr_eq(&self.chain, &other.chain)
+            && self.routes.len() == other.routes.len()
+            && self.routes.iter().zip(&other.routes).all(route)
+    }
+
     /// The plugin that made the events.
     pub fn last_plugin(&self) -> Option<PluginRef> {
         self.chain.plugins.last().map(Plugin::reference)

@@ -111,6 +111,7 @@ pub(crate) fn pipeline(
         forms: Forms::default(),
         call: CallLimits::default(),
         stand_in: Some(stand_in),
+        warm: crate::plugin::Warm::default(),
     };
     let origin = Origin { generation: generation.into(), ..(*origin()).clone() };
     Pipeline {

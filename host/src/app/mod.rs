@@ -43,6 +43,7 @@ use crate::http::{Client, Token};
 use crate::id::Ids;
 use crate::kafka::{Consumer, KafkaError, Producer};
 use crate::plugin::{CallLimits, Level, Line, Loader, Phase, Sink};
+use crate::reload::recent::Recent;
 use crate::reload::{Began, Candidate, Cause, Decision, Gate, Outcome, Parts, Reloader, Source};
 use crate::settle::{Budget, Settlement};
 use crate::telemetry::{Faults, Metrics, PluginDigest, PluginLevel};
@@ -114,7 +115,7 @@ impl App {
     pub fn start(source: Source, loader: Loader) -> Result<Self, StartError> {
         let began = Began::now();
         let (metrics, sink) = telemetry();
-        let gate = Gate { source, loader, sink: Arc::clone(&sink) };
+        let mut gate = Gate { source, loader, sink: Arc::clone(&sink), recent: None };
         let passage = gate.pass(None, |_| Vec::new());
         let candidate = match passage.candidate {
             Ok(candidate) => candidate,
@@ -123,7 +124,8 @@ impl App {
                 return Err(StartError::Refused(refused.reason, problems));
             }
         };
-        let mut app = Self::start_generation(&candidate, metrics, sink)?;
+        gate.recent = Recent::new(candidate.loaded.config.reload.recent_records);
+        let mut app = Self::start_generation(&candidate, metrics, sink, gate.recent.as_ref())?;
         let name = Arc::clone(&candidate.generation.name);
         let started = Decision::new(Outcome::Swapped, "started");
         let report = began.report(Cause::Start, started, passage.steps, [None, Some(&name)]);
@@ -140,13 +142,14 @@ impl App {
     /// As [`App::start`], with a candidate that was built already; nothing is reloaded.
     pub fn start_candidate(candidate: &Candidate) -> Result<Self, StartError> {
         let (metrics, sink) = telemetry();
-        Self::start_generation(candidate, metrics, sink)
+        Self::start_generation(candidate, metrics, sink, None)
     }
 
     fn start_generation(
         Candidate { loaded, generation }: &Candidate,
         metrics: Metrics,
         sink: Sink,
+        recent: Option<&Arc<Recent>>,
     ) -> Result<Self, StartError> {
         let config = Arc::new(loaded.config.clone());
         let latch = Latch::new();
@@ -172,6 +175,7 @@ impl App {
             metrics: metrics.clone(),
             sink,
             stop: Arc::default(),
+            recent: recent.cloned(),
         });
         let source = Arc::new(status::Source {
             started: Instant::now(),

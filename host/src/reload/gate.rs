@@ -6,9 +6,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::recent::{Recent, prove};
 use super::report::{Decision, Outcome, Passed, StepReport};
 use crate::config::{
-    Config, ConfigErrors, Environment, Fingerprint, Inputs, Loaded, Problem, load_with,
+    Config, ConfigErrors, Environment, Fingerprint, Inputs, KeyPath, Loaded, Problem, load_with,
 };
 use crate::generation::{Generation, STEPS, Step};
 use crate::plugin::{Hooks, Loader, Sink, WORKER_STACK_BYTES};
@@ -83,6 +84,8 @@ pub struct Gate {
     pub loader: Loader,
     /// Where guests' lines go.
     pub sink: Sink,
+    /// The last real records, where they are kept.
+    pub recent: Option<Arc<Recent>>,
 }
 
 /// How a candidate came through the gate.
@@ -153,7 +156,60 @@ impl Gate {
         }
         steps.passed(Step::Start, String::new());
         self.samples(&loaded, &generation, &hooks, steps)?;
+        if let Some(running) = before {
+            self.beside(running, &generation, &loaded, &hooks, steps)?;
+        }
         Ok(Candidate { loaded: Arc::new(loaded), generation: Arc::new(generation) })
+    }
+
+    /// Holds the pipelines that changed against those that run: with the last real records, else with
+    /// the samples, which say nothing new of outcomes.
+    fn beside(
+        &self,
+        running: &Generation,
+        candidate: &Generation,
+        loaded: &Loaded,
+        hooks: &Hooks,
+        steps: &mut Steps,
+    ) -> Result<(), Decision> {
+        let (mut seen, mut bad, mut costs, mut dear) = (0, Vec::new(), Vec::new(), Vec::new());
+        for (name, pipeline) in &candidate.pipelines {
+            let Some(before) = running.pipelines.get(name).filter(|b| !b.maps_as(pipeline)) else {
+                continue;
+            };
+            let recent = self.recent.as_ref().map(|recent| recent.of(name)).unwrap_or_default();
+            let is_real = !recent.is_empty();
+            let records = if is_real { recent } else { samples::records(loaded, pipeline) };
+            if records.is_empty() {
+                continue;
+            }
+            let path = KeyPath::root().key("pipelines").key(name).key("chain");
+            let proof = prove(before, pipeline, records, &loaded.config.reload, hooks).map_err(
+                |error| steps.refuse(Step::Records, vec![loaded.error(&path, error.to_string())]),
+            )?;
+            seen += if is_real { proof.comparison.records } else { 0 };
+            let refused = proof.refused.filter(|_| is_real);
+            bad.extend(refused.map(|words| loaded.error(&path, words)));
+            dear.extend(proof.too_dear.map(|words| loaded.error(&path, words)));
+            let cost = |[was, is]: [f64; 2]| format!("`{name}` {is:.1} us, was {was:.1}");
+            costs.extend(proof.cpu_us.map(cost));
+        }
+        steps.decide(
+            Step::Records,
+            bad,
+            match seen {
+                0 => Err("no record is kept (`reload.recent_records`), or none came yet"),
+                seen => Ok(format!("{seen}, none newly refused beyond what is allowed")),
+            },
+        )?;
+        steps.decide(
+            Step::Budget,
+            dear,
+            match costs.is_empty() {
+                true => Err("there is neither a record nor a sample to measure with"),
+                false => Ok(format!("CPU time per record: {}", costs.join("; "))),
+            },
+        )
     }
 
     /// Maps the samples of all pipelines.
@@ -170,14 +226,14 @@ impl Gate {
             good += tried.good;
             problems.extend(tried.problems);
         }
-        if !problems.is_empty() {
-            return Err(steps.refuse(Step::Samples, problems));
-        }
-        match good {
-            0 => steps.skipped(Step::Samples, "no pipeline names a folder of `samples`"),
-            good => steps.passed(Step::Samples, format!("{good} as expected")),
-        }
-        Ok(())
+        steps.decide(
+            Step::Samples,
+            problems,
+            match good {
+                0 => Err("no pipeline names a folder of `samples`"),
+                good => Ok(format!("{good} as expected")),
+            },
+        )
     }
 }
 
@@ -190,9 +246,22 @@ impl Steps {
         self.0.push(StepReport { step, passed: Passed::Yes, note, problems: Vec::new() });
     }
 
-    fn skipped(&mut self, step: Step, note: &str) {
-        let (passed, note) = (Passed::Skipped, note.to_owned());
-        self.0.push(StepReport { step, passed, note, problems: Vec::new() });
+    /// Not passed where there are problems, else passed with a note, or skipped for a reason.
+    fn decide(
+        &mut self,
+        step: Step,
+        problems: Vec<Problem>,
+        note: Result<String, &str>,
+    ) -> Result<(), Decision> {
+        if !problems.is_empty() {
+            return Err(self.refuse(step, problems));
+        }
+        let (passed, note) = match note {
+            Ok(note) => (Passed::Yes, note),
+            Err(reason) => (Passed::Skipped, reason.to_owned()),
+        };
+        self.0.push(StepReport { step, passed, note, problems });
+        Ok(())
     }
 
     /// All steps up to this one are passed.

@@ -15,6 +15,7 @@ use crate::generation::{Generation, Pipeline};
 use crate::id::Place;
 use crate::plugin::{CallLimits, Hooks, Outcome, RunError, Runner, Sink, WORKER_STACK_BYTES};
 use crate::record::{Event, Record};
+use crate::reload::recent::Recent;
 use crate::settle::{Budget, Debt, Owed, Settlement};
 use crate::stop;
 use crate::telemetry::{DestinationCode, Metrics, PipelineCode, PipelineDestination, PluginLabels};
@@ -49,6 +50,8 @@ pub struct Shared {
     pub sink: Sink,
     /// Once true, running calls end, nothing decided.
     pub stop: Arc<AtomicBool>,
+    /// The last records, where a reload is to try them.
+    pub recent: Option<Arc<Recent>>,
 }
 
 impl Shared {
@@ -245,6 +248,9 @@ impl Worker {
             }
         };
         stop::point("transformed");
+        if let Some(recent) = &self.shared.recent {
+            recent.note(&pipeline.name, &lane.partition.id, &records);
+        }
         // Invariant 4: what became too much for one turn waits for the lane's next, which comes when
         // its share allows.
         lane.put_back(records.split_off(outcomes.len().min(records.len())));
@@ -428,6 +434,7 @@ mod tests {
                 metrics: Metrics::new(),
                 sink: Arc::new(|_| {}),
                 stop: Arc::default(),
+                recent: None,
             };
             let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
             let schema = Arc::new(Schema::load(&schema.to_string(), settings.mode).unwrap());

@@ -48,6 +48,25 @@ pub(crate) fn run(config: &Path, loaded: &Loaded, pipeline: &Pipeline, hooks: &H
     }
 }
 
+/// The records of all samples of a pipeline; those that cannot be read are left out.
+pub(crate) fn records(loaded: &Loaded, pipeline: &Pipeline) -> Vec<(PartitionId, Record)> {
+    let settings = loaded.config.pipelines.get(&*pipeline.name);
+    let Some((settings, folder)) = settings.and_then(|it| Some((it, it.samples.as_ref()?))) else {
+        return Vec::new();
+    };
+    let samples = Samples { inputs: &loaded.inputs, pipeline, settings };
+    let files = list(&loaded.resolve(folder)).map(|listed| listed.files).unwrap_or_default();
+    let records = files.iter().filter_map(|(input, _)| samples.records(input).ok()).flatten();
+    // As if they were one input, so that no offset stands twice.
+    let numbered = (0..).zip(records).map(|(offset, record)| Record { offset, ..record });
+    numbered.map(|record| (partition(), record)).collect()
+}
+
+/// Where samples come from.
+fn partition() -> PartitionId {
+    PartitionId { topic: "try".into(), partition: 0 }
+}
+
 /// A pipeline's samples and what they are read and mapped with.
 struct Samples<'a> {
     inputs: &'a Inputs,
@@ -109,7 +128,7 @@ impl Samples<'_> {
             Ok(text) => Some(expected(expectation, &text)?),
         };
         let ids = Ids::new("try", "try", &self.pipeline.id_epoch, &self.pipeline.name);
-        let partition = PartitionId { topic: "try".into(), partition: 0 };
+        let partition = partition();
         let attempts = attempt(self.pipeline, runner, &ids, &partition, &records)
             .map_err(|error| wrong(error.to_string()))?;
         if let Some(expected) = &expected
