@@ -26,6 +26,7 @@ mod reload;
 mod replay;
 mod sandbox;
 mod secrets;
+mod swap;
 mod torture;
 mod try_;
 mod twins;

@@ -27,9 +27,9 @@ impl Live for Path {
         moved.then(|| "`kafka.group` differs: restart xylem".to_owned()).into_iter().collect()
     }
 
-    fn swap(&self, next: &Candidate) -> Vec<String> {
+    fn swap(&self, next: &Candidate) -> Result<Vec<String>, String> {
         self.0.lock().unwrap().push(next.generation.name.to_string());
-        Vec::new()
+        Ok(Vec::new())
     }
 }
 

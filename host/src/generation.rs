@@ -139,6 +139,14 @@ pub struct Route {
     pub settings: Arc<config::Destination>,
 }
 
+impl Route {
+    fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.schema_hash == other.schema_hash
+            && self.settings == other.settings
+    }
+}
+
 impl Generation {
     /// Loads components, reads mappings and schemas. Every problem is reported, not the first.
     ///
@@ -176,7 +184,7 @@ impl Generation {
     }
 
     /// Whether it runs the very chain of this pipeline.
-    fn has_chain(&self, pipeline: &Pipeline) -> bool {
+    pub fn has_chain(&self, pipeline: &Pipeline) -> bool {
         let same = self.pipelines.get(&pipeline.name);
         same.is_some_and(|same| Arc::ptr_eq(&same.chain, &pipeline.chain))
     }
@@ -244,14 +252,19 @@ impl Pipeline {
 
     /// Whether the other one makes the same events of the same records.
     pub fn maps_as(&self, other: &Self) -> bool {
-        let route = |(one, other): (&Route, &Route)| {
-            one.name == other.name
-                && one.schema_hash == other.schema_hash
-                && one.settings == other.settings
-        };
         Arc::ptr_eq(&self.chain, &other.chain)
             && self.routes.len() == other.routes.len()
-            && self.routes.iter().zip(&other.routes).all(route)
+            && self.routes.iter().zip(&other.routes).all(|(one, other)| one.is_same(other))
+    }
+
+    /// Whether the other one does the same in all.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.maps_as(other)
+            && self.topics == other.topics
+            && self.id_epoch == other.id_epoch
+            && self.storm == other.storm
+            && self.quarantine == other.quarantine
+            && self.origin.topic == other.origin.topic
     }
 
     /// The plugin that made the events.

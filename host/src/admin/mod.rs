@@ -11,7 +11,7 @@
 //! Nothing here changes state. Invariant 10: no secret and no contents of a record is shown.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use axum::extract::{ConnectInfo, State};
@@ -30,7 +30,7 @@ mod status;
 
 pub use ready::{Part, Ready};
 pub use status::{
-    BacklogStatus, DeadLetterStatus, DestinationState, DestinationStatus, FaultStatus,
+    BacklogStatus, BegunStatus, DeadLetterStatus, DestinationState, DestinationStatus, FaultStatus,
     InFlightStatus, PartitionStatus, PipelineStatus, PluginStatus, QuotaStatus, Status,
     TokenStatus,
 };
@@ -49,8 +49,28 @@ pub trait StatusSource: Send + Sync + 'static {
 /// The running listener; it ends when this is dropped.
 pub struct Admin {
     address: SocketAddr,
+    token: AdminToken,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The bearer token, which may change while the listener runs; clones are the same.
+#[derive(Clone)]
+pub struct AdminToken(Arc<RwLock<Option<Secret>>>);
+
+impl AdminToken {
+    fn new(token: Option<Secret>) -> Self {
+        Self(Arc::new(RwLock::new(token)))
+    }
+
+    /// From now on only this one is good.
+    pub fn set(&self, token: Option<Secret>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    fn get(&self) -> Option<Secret> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Why there is no listener.
@@ -87,8 +107,9 @@ impl Admin {
             .build()
             .map_err(AdminError::Thread)?;
 
-        let token = config.admin.token.clone();
-        let routes = router(Arc::new(Shared { metrics, ready, source, token }));
+        let token = AdminToken::new(config.admin.token.clone());
+        let shared = Shared { metrics, ready, source, token: token.clone() };
+        let routes = router(Arc::new(shared));
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = async move {
             let socket = match tokio::net::TcpListener::from_std(socket) {
@@ -110,12 +131,17 @@ impl Admin {
             .name("admin".to_owned())
             .spawn(move || runtime.block_on(serve))
             .map_err(AdminError::Thread)?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { address, token, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The address that is listened on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its token.
+    pub fn token(&self) -> AdminToken {
+        self.token.clone()
     }
 }
 
@@ -134,7 +160,7 @@ struct Shared {
     metrics: Metrics,
     ready: Ready,
     source: Arc<dyn StatusSource>,
-    token: Option<Secret>,
+    token: AdminToken,
 }
 
 fn router(shared: Arc<Shared>) -> Router {
@@ -183,7 +209,7 @@ async fn status(
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     headers: HeaderMap,
 ) -> Response {
-    if !may_see(peer, &headers, shared.token.as_ref()) {
+    if !may_see(peer, &headers, shared.token.get().as_ref()) {
         let realm = [(header::WWW_AUTHENTICATE, "Bearer")];
         let words = "beyond loopback `/status` wants the bearer token of `admin.token`\n";
         return (StatusCode::UNAUTHORIZED, realm, words).into_response();

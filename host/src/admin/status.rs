@@ -112,6 +112,17 @@ pub struct PartitionStatus {
     pub paused: bool,
     /// Why nothing more is taken until an operator acts.
     pub halted: Option<String>,
+    /// Under which generations its records began here, the last eight, the oldest first.
+    pub generations: Vec<BegunStatus>,
+}
+
+/// Records that began under one generation: from this offset up to the next one's.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct BegunStatus {
+    /// The generation's name.
+    pub generation: String,
+    /// The first offset.
+    pub from_offset: i64,
 }
 
 /// Whether requests to a destination pass.

@@ -35,7 +35,8 @@ pub(super) fn warning(config: &Config, generation: &Generation) -> Option<String
 impl Most {
     /// The warning, where `left` bytes are too few.
     fn beyond(self, left: u64) -> Option<String> {
-        let instances = self.workers.saturating_mul(2).saturating_mul(self.instances_bytes);
+        // Those of the generation before are kept for the way back, a set for each worker.
+        let instances = self.workers.saturating_mul(3).saturating_mul(self.instances_bytes);
         let most = instances.saturating_add(self.in_flight_bytes);
         if most <= left {
             return None;
@@ -44,7 +45,7 @@ impl Most {
             [most, left, instances, self.in_flight_bytes].map(|bytes| bytes.div_ceil(MIB));
         Some(format!(
             "plugins and records in flight may take {most} MiB and {left} MiB of memory are left: {} \
-             plugin(s) on {} worker(s) and as many spares up to {instances} MiB, records in flight \
+             plugin(s) on {} worker(s), as many spares and as many kept for a rollback up to {instances} MiB, records in flight \
              {in_flight} MiB; lower `limits.workers`, a plugin's `max_memory_bytes` or \
              `limits.in_flight_bytes`, or give the container more",
             self.plugins, self.workers
@@ -60,12 +61,12 @@ mod tests {
     fn the_limits_together_are_held_against_what_is_left() {
         let most =
             Most { workers: 4, plugins: 2, instances_bytes: 96 * MIB, in_flight_bytes: 64 * MIB };
-        assert_eq!(most.beyond(832 * MIB), None);
+        assert_eq!(most.beyond(1216 * MIB), None);
         assert_eq!(
-            most.beyond(832 * MIB - 1).unwrap(),
-            "plugins and records in flight may take 832 MiB and 832 MiB of memory are left: 2 \
-             plugin(s) on 4 worker(s) and as many spares up to 768 MiB, records in flight 64 MiB; \
-             lower `limits.workers`, a plugin's `max_memory_bytes` or `limits.in_flight_bytes`, or \
+            most.beyond(1216 * MIB - 1).unwrap(),
+            "plugins and records in flight may take 1216 MiB and 1216 MiB of memory are left: 2 \
+             plugin(s) on 4 worker(s), as many spares and as many kept for a rollback up to 1152 MiB, records in \
+             flight 64 MiB; lower `limits.workers`, a plugin's `max_memory_bytes` or `limits.in_flight_bytes`, or \
              give the container more"
         );
     }

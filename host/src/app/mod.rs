@@ -15,12 +15,13 @@
 //! | delivery | up to `max_in_flight` tasks per destination | a request | events wait in the outbox |
 //! | dead letters | librdkafka's threads, 1 task for retries | rejected records | records stay in flight |
 
+mod aep;
 mod drain;
+mod effects;
 mod live;
 mod memory;
 mod status;
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, RwLock};
@@ -30,24 +31,21 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use live::Live;
+pub use effects::Swapped;
+pub use live::Live;
 
 use crate::admin::{Admin, AdminError, Part, Ready as Latch};
-use crate::batch::Outbox;
-use crate::config::{Config, Loaded, Problem};
-use crate::consume::{Assigned, Poller, Topic};
+use crate::config::{Config, Problem};
+use crate::consume::{Assigned, Poller};
 use crate::dead_letter::DeadLetters;
-use crate::deliver::{Access, Destination, Quota};
-use crate::generation::Generation;
-use crate::http::{Client, Token};
-use crate::id::Ids;
+use crate::deliver::Quota;
 use crate::kafka::{Consumer, KafkaError, Producer};
-use crate::plugin::{CallLimits, Level, Line, Loader, Phase, Sink};
+use crate::plugin::{Level, Line, Loader, Phase, Sink};
 use crate::reload::recent::Recent;
 use crate::reload::{Began, Candidate, Cause, Decision, Gate, Outcome, Parts, Reloader, Source};
 use crate::settle::{Budget, Settlement};
-use crate::telemetry::{Faults, Metrics, PluginDigest, PluginLevel};
-use crate::transform::{Ready, Shared, Workers};
+use crate::telemetry::{Faults, Metrics, PluginLevel};
+use crate::transform::{Current, Outboxes, Ready, Shared, Workers};
 
 /// How often the cluster is asked for its id while no broker answers.
 const CLUSTER_ID_PATIENCE: Duration = Duration::from_secs(2);
@@ -57,9 +55,7 @@ const LEAVE: Duration = Duration::from_secs(2);
 
 /// A running process.
 pub struct App {
-    config: Arc<Config>,
     assigned: Arc<Assigned>,
-    outboxes: Outboxes,
     /// Released in parts; `/readyz` shows it.
     ready: Latch,
     admin: Admin,
@@ -70,8 +66,7 @@ pub struct App {
     stop: Arc<AtomicBool>,
     poller: Option<Polling>,
     workers: Option<Workers>,
-    tasks: TaskTracker,
-    cancelled: CancellationToken,
+    site: live::Site,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -101,6 +96,18 @@ pub enum StartError {
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
 }
+
+impl From<SwapError> for StartError {
+    fn from(SwapError(words): SwapError) -> Self {
+        Self::Aep(words)
+    }
+}
+
+/// Why a generation cannot take the place of the one that runs: an HTTP client, a token or a destination
+/// cannot be made. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SwapError(String);
 
 fn list(reason: &str, problems: &[Problem]) -> String {
     match problems {
@@ -151,51 +158,65 @@ impl App {
         sink: Sink,
         recent: Option<&Arc<Recent>>,
     ) -> Result<Self, StartError> {
-        let config = Arc::new(loaded.config.clone());
+        let config = &loaded.config;
         let latch = Latch::new();
-        metrics.set_generation(&generation.name, digests(generation));
+        metrics.set_generation(&generation.name, live::digests(generation));
         let faults = Faults::new(metrics.clone());
         latch.release(Part::Generation);
         let quota = Arc::new(Quota::new(&config.quota));
-        let (token, outboxes) = outboxes(&config, &quota)?;
+        let none = aep::Delivery { access: None, destinations: None, outboxes: &Outboxes::new() };
+        let (access, outboxes) = aep::outboxes(config, &quota, &none)?;
         let budget = Arc::new(Budget::new(config.limits.in_flight_bytes));
         let ready = Arc::new(Ready::default());
-        let sent = outboxes.values().cloned().collect();
         let dead_letters = DeadLetters::new(Producer::new(&config.kafka)?, faults.clone());
-        let assigned = Assigned::new(&budget, &ready, sent, &dead_letters, metrics.clone());
+        let assigned = Assigned::new(&budget, &ready, &dead_letters, metrics.clone());
         let consumer = Consumer::new(&config.kafka, budget.limit(), Arc::clone(&assigned) as _)?;
+        let current = Current {
+            number: 1,
+            generation: Arc::clone(generation),
+            outboxes,
+            limits: (&config.limits).into(),
+        };
         let shared = Arc::new(Shared {
             ready,
-            generation: RwLock::new(Arc::clone(generation)),
-            outboxes: outboxes.clone(),
-            dead_letters: Arc::clone(&dead_letters),
+            current: RwLock::new(Arc::new(current)),
+            dead_letters,
             budget,
             partitions: assigned.count(),
-            limits: CallLimits::from(&config.limits),
             metrics: metrics.clone(),
             sink,
             stop: Arc::default(),
             recent: recent.cloned(),
         });
+        let runtime = runtime()?;
+        let site = live::Site {
+            tasks: TaskTracker::new(),
+            cancelled: CancellationToken::new(),
+            runtime: runtime.handle().clone(),
+        };
+        let live = Live::new(live::Parts {
+            shared: Arc::clone(&shared),
+            assigned: Arc::clone(&assigned),
+            quota: Arc::clone(&quota),
+            site: site.clone(),
+            ready: latch.clone(),
+            running: live::Running::new(loaded, generation, access),
+        });
         let source = Arc::new(status::Source {
             started: Instant::now(),
             shared: Arc::clone(&shared),
+            live: Arc::clone(&live),
             assigned: Arc::clone(&assigned),
             quota,
             drain: Mutex::default(),
-            token: token.clone(),
             faults,
             metrics: metrics.clone(),
-            warnings: warnings(loaded, generation),
         });
-        let admin =
-            Admin::start(&config, metrics.clone(), latch.clone(), Arc::clone(&source) as _)?;
-        let live = Arc::new(Live::new(&config, &shared, &source.metrics));
-        let workers = Some(Workers::start(worker_count(&config), &shared)?);
+        let admin = Admin::start(config, metrics, latch.clone(), Arc::clone(&source) as _)?;
+        live.set_admin_token(admin.token());
+        let workers = Some(Workers::start(worker_count(config), &shared)?);
         let mut app = Self {
-            config,
             assigned,
-            outboxes,
             ready: latch,
             admin,
             source,
@@ -204,12 +225,11 @@ impl App {
             stop: Arc::default(),
             poller: None,
             workers,
-            tasks: TaskTracker::new(),
-            cancelled: CancellationToken::new(),
-            runtime: runtime()?,
+            site,
+            runtime,
         };
-        app.spawn_tasks();
-        app.spawn_poller(consumer)?;
+        app.spawn_retries();
+        app.spawn_poller(config, consumer)?;
         Ok(app)
     }
 
@@ -234,8 +254,13 @@ impl App {
     }
 
     /// What the operator should know of the configuration.
-    pub fn warnings(&self) -> &[String] {
-        &self.source.warnings
+    pub fn warnings(&self) -> Vec<String> {
+        self.live.running().warnings.clone()
+    }
+
+    /// What runs, and how to put another generation in its place.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
     }
 
     /// The runtime, for what waits beside the data path.
@@ -264,9 +289,7 @@ impl App {
         let deadline = Instant::now() + grace;
         self.assigned.end_by(deadline);
         self.stop.store(true, Ordering::Release);
-        for outbox in self.outboxes.values() {
-            outbox.drain();
-        }
+        self.assigned.linger_no_more();
         let poller = self.poller.take();
         let wait = |extra: Duration| {
             let left = (deadline + extra).saturating_duration_since(Instant::now());
@@ -276,9 +299,9 @@ impl App {
         if let Some(workers) = self.workers.take() {
             workers.stop();
         }
-        self.cancelled.cancel();
-        self.tasks.close();
-        self.runtime.block_on(self.tasks.wait());
+        self.site.cancelled.cancel();
+        self.site.tasks.close();
+        self.runtime.block_on(self.site.tasks.wait());
         match drained {
             Some(Ok(Ok(drained))) => {
                 if matches!(wait(LEAVE), Some(Err(RecvTimeoutError::Timeout))) {
@@ -294,63 +317,31 @@ impl App {
         }
     }
 
-    fn spawn_tasks(&self) {
-        let handle = self.runtime.handle();
-        for outbox in self.outboxes.values() {
-            let run = Arc::clone(outbox).run(self.tasks.clone(), self.cancelled.clone());
-            self.tasks.spawn_on(run, handle);
-        }
-        let (dead_letters, cancelled) =
-            (Arc::clone(&self.source.shared.dead_letters), self.cancelled.clone());
+    /// Writes dead letters again, and notes how things stand.
+    fn spawn_retries(&self) {
+        let cancelled = self.site.cancelled.clone();
         let source = Arc::clone(&self.source);
         let every_second = async move {
             let mut second = tokio::time::interval(Duration::from_secs(1));
             while cancelled.run_until_cancelled(second.tick()).await.is_some() {
-                dead_letters.retry();
+                source.shared.dead_letters.retry();
                 source.note();
             }
         };
-        self.tasks.spawn_on(every_second, handle);
-        let (ready, stopped) = (self.ready.clone(), self.cancelled.clone());
-        let Some(token) = self.source.token.clone() else { return ready.release(Part::Token) };
-        let first = async move {
-            // Fetched before the first request needs it; readiness waits for it.
-            while let Some(had) = stopped.run_until_cancelled(token.bearer()).await {
-                let Err(fault) = had else {
-                    ready.release(Part::Token);
-                    break;
-                };
-                tracing::warn!(code = fault.code.as_str(), "no token yet; trying on");
-                let wait = tokio::time::sleep(fault.retry_in.max(Duration::from_millis(100)));
-                stopped.run_until_cancelled(wait).await;
-            }
-            // Renewed before it expires, so that no request waits for it.
-            stopped.run_until_cancelled(token.keep_fresh()).await;
-        };
-        self.tasks.spawn_on(first, handle);
+        self.site.tasks.spawn_on(every_second, &self.site.runtime);
     }
 
-    fn spawn_poller(&mut self, mut consumer: Consumer) -> std::io::Result<()> {
-        let config = Arc::clone(&self.config);
-        let generation = self.source.shared.generation();
-        let assigned = Arc::clone(&self.assigned);
+    fn spawn_poller(&mut self, config: &Config, consumer: Consumer) -> std::io::Result<()> {
+        let (id, brokers) = (config.kafka.cluster_id.clone(), config.kafka.brokers.clone());
+        let (assigned, live) = (Arc::clone(&self.assigned), Arc::clone(&self.live));
         let stop = Arc::clone(&self.stop);
         let ready = self.ready.clone();
         let (end, ended) = channel();
         let run = move || {
-            let Some(cluster) = cluster_id(&config, &consumer, &stop) else {
+            let Some(cluster) = cluster_id(id, brokers.as_str(), &consumer, &stop) else {
                 return drop(end.send(Ok(true)));
             };
-            assigned.set_topics(topics(&generation, &cluster));
-            let names: Vec<&str> = generation
-                .pipelines
-                .values()
-                .flat_map(|pipeline| pipeline.topics.iter().map(String::as_str))
-                .collect();
-            if let Err(error) = consumer.subscribe(&names) {
-                return drop(end.send(Err(error)));
-            }
-            ready.release(Part::Subscription);
+            live.set_cluster(cluster);
             let mut poller = match Poller::new(consumer, assigned, stop) {
                 Ok(poller) => poller,
                 Err(error) => {
@@ -358,6 +349,10 @@ impl App {
                     return drop(end.send(Err(KafkaError::Fatal(error))));
                 }
             };
+            if let Err(error) = poller.subscribe() {
+                return drop(end.send(Err(error)));
+            }
+            ready.release(Part::Subscription);
             let drained = poller.run().map(|()| poller.drain());
             // Nobody listens any more where the grace period is over.
             drop(end.send(drained));
@@ -372,9 +367,14 @@ impl App {
 }
 
 /// The id that goes into every message id: the configured one, or the cluster's own.
-fn cluster_id(config: &Config, consumer: &Consumer, stop: &AtomicBool) -> Option<String> {
-    if let Some(id) = &config.kafka.cluster_id {
-        return Some(id.clone());
+fn cluster_id(
+    configured: Option<String>,
+    brokers: &str,
+    consumer: &Consumer,
+    stop: &AtomicBool,
+) -> Option<String> {
+    if configured.is_some() {
+        return configured;
     }
     let mut told = false;
     loop {
@@ -385,22 +385,9 @@ fn cluster_id(config: &Config, consumer: &Consumer, stop: &AtomicBool) -> Option
             return None;
         }
         if !std::mem::replace(&mut told, true) {
-            tracing::warn!(brokers = %config.kafka.brokers, "no broker answers yet; trying on");
+            tracing::warn!(brokers, "no broker answers yet; trying on");
         }
     }
-}
-
-fn topics(generation: &Generation, cluster: &str) -> BTreeMap<String, Topic> {
-    let mut topics = BTreeMap::new();
-    for pipeline in generation.pipelines.values() {
-        for topic in &pipeline.topics {
-            let ids = Ids::new(cluster, topic, &pipeline.id_epoch, &pipeline.name);
-            let (storm, quarantine) = (pipeline.storm, pipeline.quarantine);
-            let pipeline = Arc::clone(&pipeline.name);
-            topics.insert(topic.clone(), Topic { pipeline, ids, storm, quarantine });
-        }
-    }
-    topics
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
@@ -417,53 +404,9 @@ fn telemetry() -> (Metrics, Sink) {
     (metrics, sink)
 }
 
-fn digests(generation: &Generation) -> Vec<PluginDigest> {
-    let chains = generation.pipelines.values().map(|pipeline| &pipeline.chain.plugins);
-    let digest = |plugin: &crate::plugin::Plugin| PluginDigest {
-        plugin: plugin.name.as_str().into(),
-        digest: plugin.component.digest().into(),
-    };
-    chains.flatten().map(digest).collect()
-}
-
-type Outboxes = BTreeMap<Arc<str>, Arc<Outbox>>;
-
-fn outboxes(
-    config: &Config,
-    quota: &Arc<Quota>,
-) -> Result<(Option<Arc<Token>>, Outboxes), StartError> {
-    let aep = |error: &dyn std::error::Error| StartError::Aep(error.to_string());
-    let connections = config.destinations.values().map(|d| d.batch.max_in_flight).sum();
-    let client = Client::new(&config.aep, connections).map_err(|error| aep(&error))?;
-    let token = match &config.aep.auth {
-        Some(auth) => {
-            Some(Arc::new(Token::new(auth, client.clone()).map_err(|error| aep(&error))?))
-        }
-        None => None,
-    };
-    let access = Access { client, token: token.clone(), quota: Arc::clone(quota) };
-    let mut outboxes = BTreeMap::new();
-    for (name, settings) in &config.destinations {
-        let destination = Destination::new(name, settings, &config.aep, access.clone())
-            .map_err(|error| aep(&error))?;
-        outboxes.insert(name.as_str().into(), Outbox::new(destination, settings));
-    }
-    Ok((token, outboxes))
-}
-
 fn worker_count(config: &Config) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     config.limits.workers.unwrap_or_else(cores).max(1)
-}
-
-/// What the operator should know: what the configuration was warned of, and a memory that may not do.
-fn warnings(loaded: &Loaded, generation: &Generation) -> Vec<String> {
-    let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-    if let Some(warning) = memory::warning(&loaded.config, generation) {
-        tracing::warn!("{warning}");
-        warnings.push(warning);
-    }
-    warnings
 }
 
 /// Guests' lines in the operator's log. Invariant 10: what a guest writes while it maps records may

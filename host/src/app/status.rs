@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::drain::{Drain, Sample};
+use super::live::Live;
 use crate::admin::{
-    BacklogStatus, DeadLetterStatus, DestinationState, DestinationStatus, FaultStatus,
+    BacklogStatus, BegunStatus, DeadLetterStatus, DestinationState, DestinationStatus, FaultStatus,
     InFlightStatus, PartitionStatus, PipelineStatus, PluginStatus, QuotaStatus, Status,
     StatusSource, TokenStatus,
 };
@@ -14,36 +15,42 @@ use crate::consume::{Assigned, PartitionState, expiry_warnings};
 use crate::deliver::{self, Quota};
 use crate::fault::Code;
 use crate::generation::Pipeline;
-use crate::http::{Token, TokenStatus as Held};
+use crate::http::TokenStatus as Held;
 use crate::plugin::Level;
 use crate::telemetry::{
     DestinationLabels, DestinationReading, Faults, Metrics, PartitionLabels, PartitionReading,
 };
-use crate::transform::Shared;
+use crate::transform::{Begun, Current, Shared};
 
 /// Everything that is asked.
 pub(super) struct Source {
     pub(super) started: Instant,
     pub(super) shared: Arc<Shared>,
+    pub(super) live: Arc<Live>,
     pub(super) assigned: Arc<Assigned>,
     pub(super) quota: Arc<Quota>,
     pub(super) drain: Mutex<Drain>,
-    pub(super) token: Option<Arc<Token>>,
     pub(super) faults: Faults,
     pub(super) metrics: Metrics,
-    pub(super) warnings: Vec<String>,
 }
 
 impl StatusSource for Source {
     fn status(&self) -> Status {
         let states = self.assigned.states();
+        let current = self.shared.current();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
-            generation: Some(self.shared.generation().name.to_string()),
-            pipelines: self.pipelines(),
-            destinations: self.shared.outboxes.values().map(|o| destination(o)).collect(),
-            token: self.token.as_ref().map(|token| token_status(&token.status())),
+            generation: Some(current.generation.name.to_string()),
+            pipelines: self.pipelines(&current),
+            destinations: current.outboxes.values().map(|o| destination(o)).collect(),
+            token: self
+                .live
+                .running()
+                .access
+                .token
+                .as_ref()
+                .map(|token| token_status(&token.status())),
             in_flight: InFlightStatus {
                 records: states.iter().map(|state| state.in_flight).sum(),
                 bytes: self.shared.budget.used(),
@@ -71,7 +78,10 @@ impl StatusSource for Source {
         metrics.in_flight_budget_bytes.set(number(self.shared.budget.limit()));
         metrics.partitions_ready.set(number(self.shared.ready.waiting()));
         metrics.dead_letters_waiting.set(number(self.shared.dead_letters.waiting()));
-        for (name, outbox) in &self.shared.outboxes {
+        let current = self.shared.current();
+        // Of a destination that is gone nothing is told.
+        metrics.events_queued.clear();
+        for (name, outbox) in &current.outboxes {
             let labels = DestinationLabels { destination: Arc::clone(name) };
             metrics.events_queued.get_or_create(&labels).set(number(outbox.waiting()));
         }
@@ -80,10 +90,10 @@ impl StatusSource for Source {
         metrics.backlog_drain_seconds.set(drain.unwrap_or(f64::INFINITY));
         let readings: Vec<PartitionReading> = states.into_iter().map(reading).collect();
         metrics.set_partitions(&readings);
-        let destinations = self.shared.outboxes.values();
+        let destinations = current.outboxes.values();
         metrics.set_delivery(
             destinations.map(|outbox| DestinationReading::from(outbox.destination())).collect(),
-            self.token.as_ref().map(|token| token.status()),
+            self.live.running().access.token.as_ref().map(|token| token.status()),
         );
     }
 }
@@ -95,7 +105,8 @@ impl Source {
         let states = self.assigned.states();
         self.quota.set_partitions(states.len(), self.assigned.all_partitions());
         let (backlog, arriving) = total(&states);
-        let destinations = || self.shared.outboxes.values().map(|outbox| outbox.destination());
+        let current = self.shared.current();
+        let destinations = || current.outboxes.values().map(|outbox| outbox.destination());
         let sample = Sample {
             at: Instant::now(),
             settled: self.settled(),
@@ -123,14 +134,14 @@ impl Source {
         self.drain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pipelines(&self) -> Vec<PipelineStatus> {
-        let generation = self.shared.generation();
-        generation.pipelines.values().map(|each| pipeline(each, &self.metrics)).collect()
+    fn pipelines(&self, current: &Current) -> Vec<PipelineStatus> {
+        current.generation.pipelines.values().map(|each| pipeline(each, &self.metrics)).collect()
     }
 
     fn warnings(&self, states: &[PartitionState]) -> Vec<String> {
         let expiring = expiry_warnings(states, now_ms(), self.drain().estimate());
-        let warnings = self.warnings.iter().cloned().chain(self.missing_topics());
+        let running = self.live.running();
+        let warnings = running.warnings.iter().cloned().chain(self.missing_topics());
         warnings.chain(self.blocked_pipelines()).chain(expiring).collect()
     }
 
@@ -208,7 +219,12 @@ fn partition(state: PartitionState) -> PartitionStatus {
         in_flight_bytes: state.bytes,
         paused: state.paused,
         halted: state.halted,
+        generations: state.begun.into_iter().map(begun).collect(),
     }
+}
+
+fn begun(begun: Begun) -> BegunStatus {
+    BegunStatus { generation: begun.generation.to_string(), from_offset: begun.offset }
 }
 
 fn reading(state: PartitionState) -> PartitionReading {

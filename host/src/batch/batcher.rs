@@ -96,6 +96,16 @@ impl<E: Entry> Batcher<E> {
         self.queues.values().map(|queue| queue.entries.len()).sum()
     }
 
+    /// Whether something of a partition waits or is on its way.
+    pub fn holds(&self, partition: u64) -> bool {
+        self.queues.contains_key(&partition)
+    }
+
+    /// The partitions of which something waits or is on its way.
+    pub fn partitions(&self) -> Vec<u64> {
+        self.queues.keys().copied().collect()
+    }
+
     /// What to do at `now`.
     pub fn next(&mut self, now: Instant) -> Next<E> {
         let mut earliest: Option<Instant> = None;

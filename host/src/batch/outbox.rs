@@ -1,5 +1,6 @@
 //! One destination's events, from the workers to the verdicts.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -37,6 +38,10 @@ pub struct Outbox {
     permits: Arc<Semaphore>,
     /// Requests under way.
     sent: Mutex<Vec<Sent>>,
+    /// Nothing is sent yet.
+    held: AtomicBool,
+    /// Nothing comes any more.
+    over: CancellationToken,
 }
 
 /// A request under way.
@@ -55,7 +60,36 @@ impl Outbox {
             changed: Notify::new(),
             permits: Arc::new(Semaphore::new(settings.batch.max_in_flight)),
             sent: Mutex::default(),
+            held: AtomicBool::new(false),
+            over: CancellationToken::new(),
         })
+    }
+
+    /// Sends nothing until it is released. Invariant 3: while the outbox that it takes the place of has
+    /// something on its way, what comes behind that waits.
+    pub fn hold(&self) {
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// Sends from now on.
+    pub fn release(&self) {
+        self.held.store(false, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    /// Ends [`Outbox::run`]; to be called when nothing can come any more.
+    pub fn end(&self) {
+        self.over.cancel();
+    }
+
+    /// The assignments of which something waits or is on its way.
+    pub fn terms(&self) -> Vec<u64> {
+        self.batcher().partitions()
+    }
+
+    /// Whether something of an assignment waits or is on its way, also after it was forgotten.
+    pub fn holds(&self, term: u64) -> bool {
+        self.batcher().holds(term)
     }
 
     /// The destination.
@@ -106,7 +140,8 @@ impl Outbox {
 
     /// Seals and sends until cancelled; requests under way are tasks of `tasks`.
     pub async fn run(self: Arc<Self>, tasks: TaskTracker, cancelled: CancellationToken) {
-        while let Some(batch) = cancelled.run_until_cancelled(self.next()).await {
+        let next = || cancelled.run_until_cancelled(self.over.run_until_cancelled(self.next()));
+        while let Some(Some(batch)) = next().await {
             let this = Arc::clone(&self);
             // Cancelled at the end of the grace period, or when its partitions are taken away: what
             // has no verdict is not settled.
@@ -132,6 +167,10 @@ impl Outbox {
         let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
         loop {
             let changed = self.changed.notified();
+            if self.held.load(Ordering::Acquire) {
+                changed.await;
+                continue;
+            }
             let next = self.batcher().next(Instant::now());
             match next {
                 Next::Send(batch) => return (batch, permit),
@@ -288,6 +327,30 @@ mod tests {
         .await;
         assert_eq!(assignment.settled(), [], "nobody knows whether it arrived");
         cancelled.cancel();
+    }
+
+    #[tokio::test]
+    async fn invariant_3_an_outbox_that_is_held_sends_nothing_until_it_is_released() {
+        let (mut inlet, assignment) = (Inlet::start().await, Assignment::new());
+        let settings = rig::destination_settings(&inlet.address);
+        let outbox = Outbox::new(rig::destination(&settings), &settings);
+        outbox.hold();
+        outbox.drain();
+        let (tasks, cancelled) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(Arc::clone(&outbox).run(tasks.clone(), cancelled.clone()));
+        outbox.push(&assignment.partition, vec![event(&assignment, 0)]);
+        let early = tokio::time::timeout(Duration::from_millis(200), inlet.asked.recv()).await;
+        assert!(early.is_err(), "another one may still be sending");
+        assert_eq!(outbox.terms(), [assignment.partition.term]);
+        outbox.release();
+        within(inlet.asked.recv()).await.unwrap();
+        assert!(outbox.holds(assignment.partition.term), "on its way");
+        inlet.answers.send("{\"responses\":[{}]}").await.unwrap();
+        outbox.end();
+        tasks.close();
+        within(tasks.wait()).await;
+        assert_eq!(outbox.terms(), [0_u64; 0]);
+        assert_eq!(assignment.settled(), [(0, Settlement::Delivered)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::TICK;
@@ -25,31 +25,46 @@ const REVOKE_DRAIN: Duration = Duration::from_secs(10);
 /// What the polling thread shares with the group's callbacks, which run on it too, and with
 /// `/status`.
 pub struct Assigned {
+    /// Locked first, where several are.
     partitions: Mutex<HashMap<PartitionId, Held>>,
-    /// By pipeline. Locked after the partitions, where both are.
-    storms: Mutex<HashMap<Arc<str>, Storm>>,
-    /// Why pipelines take nothing more; over rebalances, until the process ends.
-    halts: Mutex<HashMap<Arc<str>, Arc<str>>>,
+    /// By pipeline.
+    pub(super) storms: Mutex<HashMap<Arc<str>, Storm>>,
+    /// Why pipelines take nothing more; over rebalances, until the process ends or another generation
+    /// lifts it.
+    pub(super) halts: Mutex<HashMap<Arc<str>, Halt>>,
     settlements: Arc<Settlements>,
     budget: Arc<Budget>,
     ready: Arc<Ready>,
-    outboxes: Vec<Arc<Outbox>>,
+    pub(super) outboxes: RwLock<Vec<Arc<Outbox>>>,
     dead_letters: Arc<DeadLetters>,
     /// When everything has to have ended, once the process stops.
     deadline: RwLock<Option<Instant>>,
-    topics: OnceLock<BTreeMap<String, Topic>>,
+    pub(super) topics: RwLock<Topics>,
+    /// Counts changes of the topics.
+    pub(super) changes: AtomicU64,
     terms: AtomicU64,
     count: Arc<AtomicUsize>,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     /// How long topics keep their records, where they told; none means for ever.
     retentions: Mutex<BTreeMap<Arc<str>, Option<Duration>>>,
     /// Topics that do not exist or may not be read, as far as is known.
-    missing: Mutex<BTreeSet<String>>,
+    pub(super) missing: Mutex<BTreeSet<String>>,
     /// How many partitions each topic has, as far as is known.
-    counts: Mutex<BTreeMap<String, usize>>,
+    pub(super) counts: Mutex<BTreeMap<String, usize>>,
+}
+
+/// The topics of all pipelines, by name.
+pub type Topics = BTreeMap<String, Topic>;
+
+/// Why a pipeline takes nothing more.
+pub(super) struct Halt {
+    pub(super) reason: Arc<str>,
+    /// It is for what its records became, so that another chain may do better.
+    pub(super) for_records: bool,
 }
 
 /// What a topic's records need to know.
+#[derive(Clone)]
 pub struct Topic {
     /// Its pipeline.
     pub pipeline: Arc<str>,
@@ -66,7 +81,6 @@ impl Assigned {
     pub fn new(
         budget: &Arc<Budget>,
         ready: &Arc<Ready>,
-        outboxes: Vec<Arc<Outbox>>,
         dead_letters: &Arc<DeadLetters>,
         metrics: Metrics,
     ) -> Arc<Self> {
@@ -77,10 +91,11 @@ impl Assigned {
             settlements: Arc::default(),
             budget: Arc::clone(budget),
             ready: Arc::clone(ready),
-            outboxes,
+            outboxes: RwLock::default(),
             dead_letters: Arc::clone(dead_letters),
             deadline: RwLock::default(),
-            topics: OnceLock::new(),
+            topics: RwLock::default(),
+            changes: AtomicU64::new(0),
             terms: AtomicU64::new(1),
             count: Arc::default(),
             metrics,
@@ -88,17 +103,6 @@ impl Assigned {
             missing: Mutex::default(),
             counts: Mutex::default(),
         })
-    }
-
-    /// Tells which topics there are; before the group is joined, once.
-    pub fn set_topics(&self, topics: BTreeMap<String, Topic>) {
-        let mut storms = self.storms.lock().unwrap_or_else(PoisonError::into_inner);
-        for topic in topics.values() {
-            let new = || Storm::new(topic.storm, topic.quarantine);
-            storms.entry(Arc::clone(&topic.pipeline)).or_insert_with(new);
-        }
-        // Once: a second call would change ids while records are in flight.
-        self.topics.get_or_init(|| topics);
     }
 
     /// Topics that do not exist or may not be read.
@@ -134,23 +138,23 @@ impl Assigned {
 
     /// How many partitions all topics have together; 0 while that of one is not known.
     pub fn all_partitions(&self) -> usize {
+        let topics = self.topics();
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.topics().all(|topic| counts.contains_key(topic)) {
+        if topics.iter().all(|topic| counts.contains_key(topic)) {
             counts.values().sum()
         } else {
             0
         }
     }
 
-    /// The topics of all pipelines; none before they are told.
-    pub(super) fn topics(&self) -> impl Iterator<Item = &String> {
-        self.topics.get().into_iter().flat_map(BTreeMap::keys)
-    }
-
     /// Notes how many partitions a topic has.
     pub(super) fn note_partitions(&self, topic: &str, count: usize) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.insert(topic.to_owned(), count);
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        // Asked for while it was still one of ours.
+        if topics.contains_key(topic) {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.insert(topic.to_owned(), count);
+        }
     }
 
     /// Notes where logs end now.
@@ -191,10 +195,10 @@ impl Assigned {
         self.held().keys().cloned().collect()
     }
 
-    /// What is to be read next of every partition that is not halted.
+    /// What is to be read next of every partition that takes records in.
     pub(super) fn nexts(&self) -> Vec<(PartitionId, Option<i64>)> {
         let partitions = self.held();
-        let going = partitions.iter().filter(|(_, held)| held.halted.is_none());
+        let going = partitions.iter().filter(|(_, held)| held.is_open());
         going.map(|(id, held)| (id.clone(), held.next())).collect()
     }
 
@@ -212,22 +216,30 @@ impl Assigned {
                 tracing::error!(partition = %id, next, oldest,
                     "records are gone: retention passed the group; going on with the oldest one left");
             }
-            Beginning::Halted(reason) => self.halt(&mut partitions, id, reason),
+            Beginning::Halted(reason) => self.halt(&mut partitions, id, reason, false),
             Beginning::Unknown => {}
         }
     }
 
     /// Takes nothing more of the pipeline that the partition belongs to; what was not begun is left.
-    fn halt(&self, partitions: &mut HashMap<PartitionId, Held>, id: &PartitionId, reason: &str) {
+    fn halt(
+        &self,
+        partitions: &mut HashMap<PartitionId, Held>,
+        id: &PartitionId,
+        reason: &str,
+        for_records: bool,
+    ) {
         let Some(pipeline) = partitions.get(id).map(|held| Arc::clone(&held.lane.pipeline)) else {
             return;
         };
         tracing::error!(partition = %id, %pipeline, reason, "pipeline halted");
         let reason: Arc<str> = format!("{id}: {reason}").into();
         let mut halts = self.halts.lock().unwrap_or_else(PoisonError::into_inner);
-        let reason = halts.entry(Arc::clone(&pipeline)).or_insert(reason);
+        let halt = halts.entry(Arc::clone(&pipeline)).or_insert(Halt { reason, for_records });
+        // A better chain does not help against the other.
+        halt.for_records &= for_records;
         for held in partitions.values_mut().filter(|held| held.lane.pipeline == pipeline) {
-            held.halted.get_or_insert_with(|| Arc::clone(reason));
+            held.halted.get_or_insert_with(|| Arc::clone(&halt.reason));
             held.close();
         }
     }
@@ -250,7 +262,7 @@ impl Assigned {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<PartitionId, Held>> {
+    pub(super) fn held(&self) -> MutexGuard<'_, HashMap<PartitionId, Held>> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -259,7 +271,7 @@ impl Assigned {
     pub(super) fn accept(&self, id: &PartitionId, record: Record, crowded: bool) -> bool {
         let mut partitions = self.held();
         let share = self.budget.share(partitions.len());
-        let Some(held) = partitions.get_mut(id).filter(|held| held.halted.is_none()) else {
+        let Some(held) = partitions.get_mut(id).filter(|held| held.is_open()) else {
             return false;
         };
         match held.tracker.track(record.offset, record.timestamp_ms) {
@@ -270,7 +282,7 @@ impl Assigned {
                 let reason = format!(
                     "{backwards}: the topic was made again; stop xylem, reset the group's offsets for it, and start again"
                 );
-                self.halt(&mut partitions, id, &reason);
+                self.halt(&mut partitions, id, &reason, false);
                 return false;
             }
         }
@@ -301,7 +313,7 @@ impl Assigned {
             if held.halted.is_none()
                 && let Some(reason) = self.storm(&held.lane.pipeline, how, blamed)
             {
-                self.halt(&mut partitions, &partition.id, &reason);
+                self.halt(&mut partitions, &partition.id, &reason, true);
             }
         }
     }
@@ -330,7 +342,7 @@ impl Assigned {
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (id, held) in partitions.iter_mut() {
             self.ready.look_again(&held.lane, share);
-            let stands = held.halted.is_some() || self.dead_letters.is_blocked(&held.lane.pipeline);
+            let stands = !held.is_open() || self.dead_letters.is_blocked(&held.lane.pipeline);
             if !held.paused && (stands || held.is_over(most)) {
                 held.paused = true;
                 pause.push(id.clone());
@@ -340,6 +352,29 @@ impl Assigned {
             }
         }
         (pause, resume)
+    }
+
+    /// A new term of a partition, with nothing taken yet.
+    pub(super) fn hold(&self, id: &PartitionId, topic: &Topic) -> Held {
+        let partition = Arc::new(Partition::new(
+            id.clone(),
+            self.terms.fetch_add(1, Ordering::Relaxed),
+            Arc::clone(&self.budget),
+            Arc::clone(&self.settlements),
+        ));
+        let counters = Counters::new(&self.metrics, &topic.pipeline, &id.topic);
+        let lane = Lane::new(partition, Arc::clone(&topic.pipeline), topic.ids.clone());
+        let mut held = Held::new(Arc::new(lane), counters);
+        let halts = self.halts.lock().unwrap_or_else(PoisonError::into_inner);
+        held.halted = halts.get(&topic.pipeline).map(|halt| Arc::clone(&halt.reason));
+        held
+    }
+
+    /// Ends a term: what its records became is sent by whoever has the next one.
+    pub(super) fn end(&self, partition: &Partition) {
+        partition.end();
+        let outboxes = self.outboxes.read().unwrap_or_else(PoisonError::into_inner);
+        outboxes.iter().for_each(|outbox| outbox.forget(partition));
     }
 
     /// Begins no further record of these partitions (all, where none are named) and throws away
@@ -392,22 +427,10 @@ impl Assignments for Assigned {
     fn assigned(&self, partitions: &[(PartitionId, Beginning)]) {
         let mut held = self.held();
         for (id, _) in partitions {
-            let topics = self.topics.get();
-            let Some(topic) = topics.and_then(|topics| topics.get(&*id.topic)) else { continue };
+            let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(topic) = topics.get(&*id.topic) else { continue };
             self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(&*id.topic);
-            let partition = Arc::new(Partition::new(
-                id.clone(),
-                self.terms.fetch_add(1, Ordering::Relaxed),
-                Arc::clone(&self.budget),
-                Arc::clone(&self.settlements),
-            ));
-            let ids = topic.ids.clone();
-            let counters = Counters::new(&self.metrics, &topic.pipeline, &id.topic);
-            let lane = Arc::new(Lane::new(partition, Arc::clone(&topic.pipeline), ids));
-            let mut one = Held::new(lane, counters);
-            let halts = self.halts.lock().unwrap_or_else(PoisonError::into_inner);
-            one.halted = halts.get(&topic.pipeline).cloned();
-            held.insert(id.clone(), one);
+            held.insert(id.clone(), self.hold(id, topic));
         }
         self.count.store(held.len(), Ordering::Relaxed);
         drop(held);
@@ -429,9 +452,8 @@ impl Assignments for Assigned {
         for id in partitions {
             // Whoever has the partition next sends these events; sent from here, too, they would
             // come late, behind newer ones (Invariant 3).
-            if let Some(partition) = held.get(id).map(|held| &held.lane.partition) {
-                partition.end();
-                self.outboxes.iter().for_each(|outbox| outbox.forget(partition));
+            if let Some(held) = held.get(id) {
+                self.end(&held.lane.partition);
             }
         }
         let positions = partitions

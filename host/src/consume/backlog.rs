@@ -121,8 +121,8 @@ impl Looker {
     /// How many partitions the topics have: the share of the quota is a part of all of them.
     fn count(&self) {
         for topic in self.assigned.topics() {
-            match self.ends.partitions(topic, PATIENCE) {
-                Ok(count) => self.assigned.note_partitions(topic, count),
+            match self.ends.partitions(&topic, PATIENCE) {
+                Ok(count) => self.assigned.note_partitions(&topic, count),
                 Err(error) => {
                     // Nor would they tell of the other topics, and a stop waits for this.
                     tracing::debug!(%error, topic, "cannot ask for partitions; asked again");

@@ -1,7 +1,7 @@
 //! One assigned partition: what is in flight, and what is counted of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 
@@ -10,7 +10,7 @@ use super::retention::Expiry;
 use crate::record::PartitionId;
 use crate::settle::{Settlement, Tracker};
 use crate::telemetry::{Metrics, SettlementLabels, TopicLabels};
-use crate::transform::Lane;
+use crate::transform::{Begun, Lane};
 
 /// Records between the settled prefix and the newest one that a partition may have. One record that
 /// stays open (its dead letter is not taken, its destination is away) holds back all behind it.
@@ -28,6 +28,8 @@ pub(super) struct Held {
     pub paused: bool,
     /// Why nothing more is taken until an operator acts.
     pub halted: Option<Arc<str>>,
+    /// It is to begin again where it is settled: when what was begun is, or at the latest then.
+    pub again: Option<Instant>,
 }
 
 impl Held {
@@ -42,7 +44,28 @@ impl Held {
             stored: None,
             paused: false,
             halted: None,
+            again: None,
         }
+    }
+
+    /// Goes on where the assignment before was settled. The next record was handed out before, and comes
+    /// again.
+    pub(super) fn following(mut self, before: &mut Self) -> Self {
+        self.began = before.settled();
+        self.tracker = Tracker::at(before.tracker.position());
+        self.lane.remember(&before.lane, self.began);
+        self.backlog = std::mem::take(&mut before.backlog);
+        self
+    }
+
+    /// One above the settled prefix, where that is known.
+    fn settled(&self) -> Option<i64> {
+        self.tracker.position().or(self.began)
+    }
+
+    /// Whether records are taken in.
+    pub(super) fn is_open(&self) -> bool {
+        self.halted.is_none() && !self.lane.partition.is_closed()
     }
 
     /// What is to be read next, where that is known.
@@ -71,7 +94,7 @@ impl Held {
 
     /// For `/status`.
     pub(super) fn state(&self, id: &PartitionId, retention: Option<Duration>) -> PartitionState {
-        let settled = self.tracker.position().or(self.began);
+        let settled = self.settled();
         // Settled since the log's end was asked for, it is behind us for a moment.
         let lag = self.backlog.end().zip(settled).map(|(end, settled)| (end - settled).max(0));
         let waits = lag.is_some_and(|lag| lag > 0);
@@ -88,6 +111,7 @@ impl Held {
             bytes: self.lane.partition.weight(),
             paused: self.paused,
             halted: self.halted.as_deref().map(str::to_owned),
+            begun: self.lane.begun(),
         }
     }
 }
@@ -157,4 +181,6 @@ pub struct PartitionState {
     pub paused: bool,
     /// Why nothing more is taken until an operator acts.
     pub halted: Option<String>,
+    /// Under which generations its records began lately, the oldest first.
+    pub begun: Vec<Begun>,
 }

@@ -6,6 +6,7 @@
 
 mod assigned;
 mod backlog;
+mod follow;
 mod held;
 mod poller;
 mod retention;
@@ -15,7 +16,8 @@ mod tests;
 
 use std::time::Duration;
 
-pub use assigned::{Assigned, Topic};
+pub use assigned::{Assigned, Topic, Topics};
+pub use follow::{Change, Followed};
 pub use held::PartitionState;
 pub use poller::Poller;
 pub use retention::{Expiry, warnings as expiry_warnings};

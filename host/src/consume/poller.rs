@@ -8,6 +8,7 @@ use super::TICK;
 use super::assigned::Assigned;
 use super::backlog::Watch;
 use crate::kafka::{Beginning, Consumer, Fetched, KafkaError};
+use crate::record::PartitionId;
 use crate::settle::Settled;
 use crate::stop;
 
@@ -34,12 +35,14 @@ pub struct Poller {
     crowded: bool,
     /// More than one pipeline has partitions here.
     several: bool,
+    /// The change of topics that was followed last.
+    followed: u64,
     /// When it is asked again where partitions go on, where some do not.
     look_again: Option<Instant>,
 }
 
 impl Poller {
-    /// A poller of a consumer that has subscribed.
+    /// A poller of a consumer; it subscribes when it looks first.
     pub fn new(
         consumer: Consumer,
         assigned: Arc<Assigned>,
@@ -55,8 +58,15 @@ impl Poller {
             tight_since: None,
             crowded: false,
             several: false,
+            followed: 0,
             look_again: None,
         })
+    }
+
+    /// Subscribes to the topics of all pipelines; the group then moves what differs.
+    pub fn subscribe(&mut self) -> Result<(), KafkaError> {
+        self.followed = self.assigned.changes();
+        self.consumer.subscribe(&self.assigned.topics())
     }
 
     /// Polls until told to stop.
@@ -136,6 +146,7 @@ impl Poller {
         self.assigned.take(&mut self.settled, Duration::ZERO);
         self.assigned.apply(&mut self.settled);
         self.store();
+        self.follow();
         if self.look_again.is_some_and(|due| due <= self.last_tick) {
             self.look_for_records();
         }
@@ -146,6 +157,33 @@ impl Poller {
         if !resume.is_empty() {
             self.consumer.resume(&resume);
         }
+    }
+
+    /// Subscribes to other topics where there are some, and begins partitions again that are to.
+    fn follow(&mut self) {
+        let changes = self.assigned.changes();
+        if std::mem::replace(&mut self.followed, changes) != changes
+            && let Err(error) = self.subscribe()
+        {
+            tracing::error!(%error, "cannot subscribe to other topics");
+        }
+        let again = self.assigned.begin_again(self.last_tick);
+        if again.is_empty() {
+            return;
+        }
+        for (id, next) in &again {
+            tracing::info!(partition = %id, next, "the partition begins again");
+            let at = |offset| Beginning::At { offset, fresh: false };
+            match next.map(at) {
+                Some(beginning) if self.consumer.restart(id, &beginning) => {
+                    self.assigned.begin(id, &beginning);
+                }
+                _ => self.look_again = Some(self.last_tick),
+            }
+        }
+        // librdkafka keeps a pause over it.
+        let ids: Vec<PartitionId> = again.into_iter().map(|(id, _)| id).collect();
+        self.consumer.resume(&ids);
     }
 
     /// Finds out where partitions go on whose next record is not there. Which ones librdkafka has
@@ -159,7 +197,9 @@ impl Poller {
             return;
         }
         for ((id, _), beginning) in wanted.iter().zip(&found) {
-            self.consumer.restart(id, beginning);
+            if !self.consumer.restart(id, beginning) {
+                self.look_again = Some(Instant::now() + PATIENCE);
+            }
             self.assigned.begin(id, beginning);
         }
     }

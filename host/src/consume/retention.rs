@@ -96,6 +96,7 @@ mod tests {
             bytes: 0,
             paused: false,
             halted: None,
+            begun: Vec::new(),
         };
         let states = [
             state("orders", 0, 90_000),

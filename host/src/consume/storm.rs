@@ -18,6 +18,8 @@ pub(super) enum Excess {
 pub(super) struct Storm {
     dead: Window,
     failed: Window,
+    /// The plugin that is quarantined.
+    pub(super) quarantined: Option<Arc<str>>,
 }
 
 /// A share among the records settled last.
@@ -56,7 +58,8 @@ impl Storm {
     /// Nothing settled yet.
     pub(super) fn new(storm: config::Storm, quarantine: config::Quarantine) -> Self {
         let dead = Window::new(storm.percent, storm.records);
-        Self { dead, failed: Window::new(quarantine.percent, quarantine.records) }
+        let failed = Window::new(quarantine.percent, quarantine.records);
+        Self { dead, failed, quarantined: None }
     }
 
     /// Notes a settlement: whether it was a dead letter, and of which plugin's failure. What to tell
@@ -66,15 +69,14 @@ impl Storm {
         let (stormy, failing) = (self.dead.note(dead), self.failed.note(blamed.is_some()));
         if let (Some((bad, seen)), Some(plugin)) = (failing, blamed) {
             let words = format!(
-                "the plugin `{plugin}` is quarantined: it failed on {bad} of the last {seen} records; mend it and start \
-                 again, or raise `quarantine`"
+                "the plugin `{plugin}` is quarantined: it failed on {bad} of the last {seen} records; mend it, or raise `quarantine`"
             );
+            self.quarantined = Some(Arc::clone(&plugin));
             return Some(Excess::Plugin(plugin, words));
         }
         stormy.map(|(bad, seen)| {
             Excess::DeadLetters(format!(
-                "{bad} of the last {seen} records were dead-lettered; mend the plugin, its mapping or the source, and \
-                 start again, or raise `dead_letter.storm`"
+                "{bad} of the last {seen} records were dead-lettered; mend the plugin, its mapping or the source, or raise `dead_letter.storm`"
             ))
         })
     }

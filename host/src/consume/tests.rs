@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::assigned::{Assigned, Topic};
+use super::assigned::{Assigned, Topic, Topics};
+use super::follow::{Change, Followed};
 use crate::batch::{Outbound, Outbox};
 use crate::config;
 use crate::deliver::Message;
@@ -29,18 +30,17 @@ impl World {
         let (ready, budget) = (Arc::<Ready>::default(), Arc::new(Budget::new(8 << 10)));
         let settings = rig::nowhere();
         let outbox = Outbox::new(rig::destination(&settings), &settings);
-        let outboxes = vec![Arc::clone(&outbox)];
-        let assigned =
-            Assigned::new(&budget, &ready, outboxes, &rig::dead_letters(), Metrics::new());
-        let topic = |name: &str| Topic {
-            pipeline: name.into(),
-            ids: Ids::new("cluster", name, "", name),
-            storm: config::Storm { percent: 50, records: 4 },
-            quarantine: config::Quarantine::default(),
-        };
-        let names = ["orders", "returns"];
-        assigned.set_topics(names.map(|name| (name.to_owned(), topic(name))).into());
-        Self { assigned, ready, budget, outbox }
+        let assigned = Assigned::new(&budget, &ready, &rig::dead_letters(), Metrics::new());
+        let world = Self { assigned, ready, budget, outbox };
+        world.follow(["orders", "returns"].map(topic).into(), &[]);
+        world
+    }
+
+    /// Another generation is current, in which these pipelines are others.
+    fn follow(&self, topics: Topics, changed: &[&str]) -> Followed {
+        let changed = changed.iter().map(|name| (*name).into()).collect();
+        let outboxes = vec![Arc::clone(&self.outbox)];
+        self.assigned.follow(Change { topics, changed, outboxes }, || ())
     }
 
     fn assign(&self, id: &PartitionId) {
@@ -84,6 +84,16 @@ impl World {
         let states = self.assigned.states();
         states.iter().map(|state| (state.id.topic.to_string(), state.halted.is_some())).collect()
     }
+}
+
+fn topic(name: &str) -> (String, Topic) {
+    let topic = Topic {
+        pipeline: name.into(),
+        ids: Ids::new("cluster", name, "", name),
+        storm: config::Storm { percent: 50, records: 4 },
+        quarantine: config::Quarantine::default(),
+    };
+    (name.to_owned(), topic)
 }
 
 fn returns() -> PartitionId {
@@ -215,4 +225,156 @@ fn a_storm_of_dead_letters_halts_its_pipeline() {
         world.moved();
     }
     assert_eq!(world.halted(), [("orders".to_owned(), true), ("returns".to_owned(), false)].into());
+}
+
+/// `orders` with another `id_epoch`, and `returns`.
+fn another_epoch() -> Topics {
+    let (name, orders) = topic("orders");
+    let orders = Topic { ids: Ids::new("cluster", "orders", "2", "orders"), ..orders };
+    [(name, orders), topic("returns")].into()
+}
+
+fn both() -> Topics {
+    ["orders", "returns"].map(topic).into()
+}
+
+#[test]
+fn invariant_5_what_stays_the_same_goes_on_in_its_term() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    let begun = world.begin(0);
+    assert!(world.fetch(1));
+    assert_eq!(world.follow(both(), &["orders"]), Followed::default());
+    assert!(world.fetch(2));
+    begun.settle(Settlement::Delivered);
+    assert_eq!(world.moved(), [(rig::partition_id(), 1)]);
+    assert_eq!(world.assigned.begin_again(Instant::now()), []);
+}
+
+#[test]
+fn invariant_5_other_ids_begin_when_all_that_began_under_the_old_ones_is_settled() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    world.assign(&returns());
+    let (lane, record) = world.take(0);
+    let old = Debt::new(Arc::clone(&lane.partition), record);
+    assert!(world.fetch(1));
+    let followed = world.follow(another_epoch(), &["orders"]);
+    assert_eq!(followed.again, [rig::partition_id()]);
+    assert!(!world.fetch(2), "it comes again");
+    assert_eq!(world.assigned.begin_again(Instant::now()), []);
+    old.settle(Settlement::Delivered);
+    assert_eq!(world.moved(), [(rig::partition_id(), 1)]);
+    let again = world.assigned.begin_again(Instant::now());
+    assert_eq!(again, [(rig::partition_id(), Some(1))]);
+    assert_eq!(world.budget.used(), 0);
+    assert_eq!(world.moved(), [(rig::partition_id(), 1)], "stored once more, in the new term");
+    // The old lane still stood in the queue.
+    let Turn::Lane(stale) = world.ready.take(false, &mut 0) else { unreachable!() };
+    assert!(Arc::ptr_eq(&stale, &lane));
+    world.ready.give_back(&stale, usize::MAX);
+    let (new, _) = world.take(1);
+    assert_eq!(new.ids, another_epoch()["orders"].ids);
+    assert!(new.partition.term > lane.partition.term);
+    assert_eq!(world.assigned.begin_again(Instant::now()), []);
+}
+
+#[test]
+fn invariant_8_what_is_given_up_comes_again_from_the_settled_prefix() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    world.begin(0).settle(Settlement::Delivered);
+    world.moved();
+    let debt = world.begin(1);
+    let partition = Arc::clone(debt.partition());
+    let owed = Owed::new(debt, 1, &rig::origin(), &rig::dead_letters());
+    let message = Message { bytes: bytes::Bytes::from_static(b"{}") };
+    world.outbox.push(&partition, vec![Outbound { message, owed: Arc::clone(&owed), index: 0 }]);
+    assert_eq!(world.assigned.give_up(&[partition.term]), [rig::partition_id()]);
+    assert_eq!(world.outbox.terms(), [0_u64; 0]);
+    owed.answer(0, Ok(()));
+    let again = world.assigned.begin_again(Instant::now());
+    assert_eq!(again, [(rig::partition_id(), Some(1))]);
+    assert_eq!(world.moved(), [(rig::partition_id(), 1)], "the old term moves nothing");
+    assert!(world.fetch(1));
+}
+
+#[test]
+fn a_halt_for_bad_records_is_lifted_with_its_pipeline_and_no_other() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    for offset in 0..3 {
+        world.begin(offset).settle(Settlement::DeadLettered);
+        world.moved();
+    }
+    assert_eq!(world.follow(both(), &["returns"]), Followed::default());
+    assert!(!world.fetch(3));
+    let followed = world.follow(both(), &["orders"]);
+    assert_eq!(followed.lifted, ["orders".into()]);
+    assert_eq!(followed.again, [rig::partition_id()]);
+    assert_eq!(
+        world.assigned.begin_again(Instant::now()),
+        [(rig::partition_id(), Some(3))],
+        "where it is settled"
+    );
+    assert!(world.fetch(3));
+    // It is counted from nothing.
+    world.begin(4).settle(Settlement::DeadLettered);
+    world.moved();
+    assert_eq!(world.halted().get("orders"), Some(&false));
+}
+
+#[test]
+fn invariant_9_a_halt_for_offsets_that_ran_backwards_is_not_lifted() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    assert!(world.fetch(5));
+    assert!(!world.fetch(4));
+    assert_eq!(world.follow(both(), &["orders"]), Followed::default());
+    assert_eq!(world.halted().get("orders"), Some(&true));
+}
+
+#[test]
+fn a_topic_that_goes_takes_nothing_more_and_comes_back_where_it_is_settled() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    world.begin(0).settle(Settlement::Delivered);
+    world.moved();
+    assert!(world.fetch(1));
+    assert_eq!(world.follow([topic("returns")].into(), &["orders"]), Followed::default());
+    assert!(!world.fetch(2));
+    assert_eq!(world.assigned.topics(), ["returns"]);
+    assert_eq!(world.assigned.begin_again(Instant::now()), [], "the group takes it away");
+    assert_eq!(world.budget.used(), 0);
+    // Back before the group did.
+    assert_eq!(world.follow(both(), &[]).again, [rig::partition_id()]);
+    let again = world.assigned.begin_again(Instant::now());
+    assert_eq!(again, [(rig::partition_id(), Some(1))]);
+}
+
+#[test]
+fn a_partition_remembers_under_which_generations_its_records_began() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    let (lane, _) = world.take(0);
+    let names: [Arc<str>; 2] = ["one".into(), "two".into()];
+    lane.note(1, &names[0], 0);
+    lane.note(1, &names[0], 5);
+    lane.note(2, &names[1], 9);
+    lane.note(3, &names[1], 12);
+    let begun = || {
+        let states = world.assigned.states();
+        states[0].begun.iter().map(|b| (b.generation.to_string(), b.offset)).collect::<Vec<_>>()
+    };
+    assert_eq!(begun(), [("one".to_owned(), 0), ("two".to_owned(), 9)]);
+    // Given again, they begin under another.
+    lane.note(4, &names[0], 7);
+    assert_eq!(begun(), [("one".to_owned(), 0)]);
+    for (number, offset) in (5..30).zip(10..) {
+        lane.note(number, &names[usize::try_from(number % 2).unwrap()], offset);
+    }
+    assert_eq!(begun().len(), 8);
+    world.assigned.give_up(&[lane.partition.term]);
+    world.assigned.begin_again(Instant::now());
+    assert_eq!(begun(), [], "all of it begins again");
 }

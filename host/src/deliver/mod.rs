@@ -90,7 +90,7 @@ pub struct Destination {
     max_bytes: usize,
     learned_bytes: AtomicUsize,
     seen: Mutex<Seen>,
-    metrics: DeliverMetrics,
+    metrics: Arc<DeliverMetrics>,
 }
 
 /// What all destinations of a process share.
@@ -150,8 +150,15 @@ impl Destination {
             max_bytes: destination.batch.max_bytes,
             learned_bytes: AtomicUsize::new(usize::MAX),
             seen: Mutex::default(),
-            metrics: DeliverMetrics::default(),
+            metrics: Arc::default(),
         })
+    }
+
+    /// The same, counting on from where the destination before it under this name got.
+    #[must_use]
+    pub fn counting_on(mut self, before: &Self) -> Self {
+        self.metrics = Arc::clone(&before.metrics);
+        self
     }
 
     /// Its name in the configuration.

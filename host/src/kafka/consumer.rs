@@ -95,10 +95,15 @@ impl Consumer {
         self.client.client().fetch_cluster_id(patience)
     }
 
-    /// Joins the group.
-    pub fn subscribe(&mut self, topics: &[&str]) -> Result<(), KafkaError> {
-        self.topics = topics.iter().map(|t| ((*t).to_owned(), Arc::from(*t))).collect();
-        self.client.subscribe(topics).map_err(KafkaError::Request)
+    /// Joins the group with these topics; where it was joined before, what differs is assigned and taken
+    /// away. Without a change nothing happens.
+    pub fn subscribe(&mut self, topics: &[String]) -> Result<(), KafkaError> {
+        if self.topics.keys().eq(topics) {
+            return Ok(());
+        }
+        self.topics = topics.iter().map(|topic| (topic.clone(), topic.as_str().into())).collect();
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        self.client.subscribe(&names).map_err(KafkaError::Request)
     }
 
     /// Waits for a record; serves the group meanwhile.
@@ -156,8 +161,8 @@ impl Consumer {
         begin::look_up(&self.client, partitions, self.rules, patience)
     }
 
-    /// Reads a partition from another offset.
-    pub fn restart(&self, partition: &PartitionId, beginning: &Beginning) {
+    /// Reads a partition from another offset; whether it does.
+    pub fn restart(&self, partition: &PartitionId, beginning: &Beginning) -> bool {
         // A seek would be refused: librdkafka has given the partition up.
         let mut list = TopicPartitionList::with_capacity(1);
         let restarted = list
@@ -170,7 +175,9 @@ impl Consumer {
             });
         if let Err(error) = restarted {
             tracing::warn!(%partition, %error, "cannot go on with the partition; tried again");
+            return false;
         }
+        true
     }
 
     /// Asks where logs end; to be dropped before this.

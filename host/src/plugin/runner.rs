@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::batch::{Batch, outcome_weight};
@@ -45,15 +45,47 @@ pub struct Runner {
 
 /// Instances of a chain without a worker: as many as workers have left, and as the gate has made.
 #[derive(Default)]
-pub struct Warm(Mutex<Vec<Vec<Slot>>>);
+pub struct Warm(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// One worker's each.
+    steps: Vec<Vec<Slot>>,
+    /// For how many workers they are kept; none before it was said.
+    room: Option<usize>,
+}
 
 impl Warm {
+    /// From now on instances for at most so many workers are kept.
+    pub fn bound(&self, room: usize) {
+        let over = {
+            let mut state = self.lock();
+            state.room = Some(room);
+            let keep = room.min(state.steps.len());
+            state.steps.split_off(keep)
+        };
+        // Their memory is given back without the lock.
+        drop(over);
+    }
+
+    /// For how many workers there are instances.
+    pub fn count(&self) -> usize {
+        self.lock().steps.len()
+    }
+
     fn take(&self) -> Option<Vec<Slot>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.lock().steps.pop()
     }
 
     fn put(&self, steps: Vec<Slot>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(steps);
+        let mut state = self.lock();
+        if state.room.is_none_or(|room| state.steps.len() < room) {
+            state.steps.push(steps);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,7 +123,10 @@ impl Runner {
     /// them ready.
     pub fn park(mut self) {
         self.take_usage();
-        self.chain.warm.put(self.steps);
+        // Before its first call, or after a failure, there is nothing to keep.
+        if self.steps.iter().all(|slot| slot.instance.is_some()) {
+            self.chain.warm.put(self.steps);
+        }
     }
 
     /// The chain.

@@ -39,8 +39,9 @@ pub trait Live: Send + Sync + 'static {
     /// What differs from the running configuration and needs a restart, a sentence each.
     fn refuses(&self, next: &Loaded) -> Vec<String>;
 
-    /// Puts a generation in the place of the one that runs; what that did, a sentence each.
-    fn swap(&self, next: &Candidate) -> Vec<String>;
+    /// Puts a generation in the place of the one that runs; what that did, a sentence each. An error says
+    /// why it cannot, and nothing was changed.
+    fn swap(&self, next: &Candidate) -> Result<Vec<String>, String>;
 }
 
 /// A request and where its report goes.
@@ -212,7 +213,7 @@ impl Thread {
     }
 
     fn roll_back(&mut self) -> Decision {
-        match self.previous.take() {
+        match self.previous.clone() {
             Some(previous) => self.swap(
                 previous,
                 "back to the generation before; the files still hold the other, and a restart reads them",
@@ -223,7 +224,10 @@ impl Thread {
 
     fn swap(&mut self, candidate: Candidate, reason: &str) -> Decision {
         let before = Arc::clone(&self.running.generation.name);
-        let effects = self.live.swap(&candidate);
+        let effects = match self.live.swap(&candidate) {
+            Ok(effects) => effects,
+            Err(reason) => return Decision::new(Outcome::Refused, reason),
+        };
         let name = Arc::clone(&candidate.generation.name);
         self.previous = Some(std::mem::replace(&mut self.running, candidate));
         *self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);

@@ -35,6 +35,11 @@ pub struct Backwards {
 }
 
 impl Tracker {
+    /// Nothing in flight; settled up to this position, where it is known.
+    pub fn at(position: Option<i64>) -> Self {
+        Self { position, ..Self::default() }
+    }
+
     /// Notes a record as in flight. False for the newest record once more, which librdkafka may
     /// hand out twice where it stops a partition between a record and the note that it was taken.
     pub fn track(&mut self, offset: i64, timestamp_ms: Option<i64>) -> Result<bool, Backwards> {

@@ -5,6 +5,7 @@
 //! that a slow plugin holds no other partition (Invariant 7).
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -12,6 +13,18 @@ use crate::id::Ids;
 use crate::plugin::CallLimits;
 use crate::record::Record;
 use crate::settle::Partition;
+
+/// How many generations a partition remembers.
+const REMEMBERED: usize = 8;
+
+/// From which offset on a partition's records began under a generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The generation's name.
+    pub generation: Arc<str>,
+    /// The first offset.
+    pub offset: i64,
+}
 
 /// One assigned partition as workers see it.
 pub struct Lane {
@@ -22,6 +35,10 @@ pub struct Lane {
     /// Makes the ids of its events.
     pub ids: Ids,
     state: Mutex<State>,
+    /// The number of what the present call runs under; 0 where none runs.
+    runs_under: AtomicU64,
+    /// The number of what the last call began under.
+    began_under: AtomicU64,
 }
 
 #[derive(Default)]
@@ -33,6 +50,8 @@ struct State {
     /// [`Ready::look_again`].
     gated: bool,
     not_before: Option<Instant>,
+    /// The oldest first.
+    begun: VecDeque<Begun>,
 }
 
 impl State {
@@ -44,13 +63,67 @@ impl State {
 impl Lane {
     /// An empty lane.
     pub fn new(partition: Arc<Partition>, pipeline: Arc<str>, ids: Ids) -> Self {
-        Self { partition, pipeline, ids, state: Mutex::default() }
+        Self {
+            partition,
+            pipeline,
+            ids,
+            state: Mutex::default(),
+            runs_under: AtomicU64::new(0),
+            began_under: AtomicU64::new(0),
+        }
     }
 
-    /// Takes the next records for one call: what is queued, never waiting for more.
+    /// What the lane of the assignment before remembers of records before `next` is remembered here, too.
+    pub fn remember(&self, before: &Self, next: Option<i64>) {
+        let begun = before.begun().into_iter();
+        let kept = begun.filter(|begun| next.is_some_and(|next| begun.offset < next));
+        self.state().begun = kept.collect();
+    }
+
+    /// Under which generations its records began lately, the oldest first.
+    pub fn begun(&self) -> Vec<Begun> {
+        self.state().begun.iter().cloned().collect()
+    }
+
+    /// A worker has it, and looks at what is current: called while that cannot change.
+    pub fn enter(&self, number: u64) {
+        self.runs_under.store(number, Ordering::Release);
+    }
+
+    /// The worker's call is over, and what it gave is handed on.
+    pub fn leave(&self) {
+        self.runs_under.store(0, Ordering::Release);
+    }
+
+    /// Whether a call runs that began before what has this number was current.
+    pub fn is_behind(&self, number: u64) -> bool {
+        (1..number).contains(&self.runs_under.load(Ordering::Acquire))
+    }
+
+    /// Records from this offset on begin under a generation.
+    pub fn note(&self, number: u64, generation: &Arc<str>, offset: i64) {
+        if self.began_under.swap(number, Ordering::Relaxed) == number {
+            return;
+        }
+        let mut state = self.state();
+        // Records that are given again begin once more, perhaps under another one.
+        state.begun.retain(|begun| begun.offset < offset);
+        if state.begun.back().is_none_or(|last| last.generation != *generation) {
+            state.begun.push_back(Begun { generation: Arc::clone(generation), offset });
+        }
+        if state.begun.len() > REMEMBERED {
+            state.begun.pop_front();
+        }
+    }
+
+    /// Takes the next records for one call: what is queued, never waiting for more. None once the lane is
+    /// closed: by then another generation may run that does not know its pipeline.
     pub fn take(&self, limits: CallLimits) -> Vec<Record> {
         let mut state = self.state();
         let (mut taken, mut bytes) = (Vec::new(), 0);
+        if self.partition.is_closed() {
+            return taken;
+        }
         while taken.len() < limits.records
             && let Some(record) = state.queue.pop_front_if(|record| {
                 taken.is_empty() || bytes + payload_bytes(record) <= limits.bytes
@@ -364,6 +437,40 @@ mod tests {
         let offsets: Vec<i64> =
             take(&ready).take(limits).iter().map(|record| record.offset).collect();
         assert_eq!(offsets, [0, 1]);
+    }
+
+    #[test]
+    fn invariant_5_nothing_is_taken_from_a_closed_lane() {
+        let (ready, lane) = (Ready::default(), lane());
+        ready.push(&lane, record(0, 1));
+        lane.partition.close();
+        assert!(lane.take(CallLimits { records: 1, bytes: 1 }).is_empty());
+    }
+
+    #[test]
+    fn invariant_5_a_call_is_behind_until_it_is_over() {
+        let lane = lane();
+        assert!(!lane.is_behind(2));
+        lane.enter(1);
+        assert!(lane.is_behind(2) && !lane.is_behind(1));
+        lane.leave();
+        assert!(!lane.is_behind(2));
+    }
+
+    #[test]
+    fn workers_that_wait_are_told_once_to_look() {
+        let ready = Arc::new(Ready::default());
+        for spare in [false, true] {
+            let mut looked = 0;
+            ready.look();
+            assert!(matches!(ready.take(spare, &mut looked), Turn::Look));
+            let waiting = {
+                let ready = Arc::clone(&ready);
+                std::thread::spawn(move || matches!(ready.take(spare, &mut looked), Turn::Look))
+            };
+            ready.look();
+            assert!(waiting.join().unwrap());
+        }
     }
 
     #[test]

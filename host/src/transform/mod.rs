@@ -4,10 +4,12 @@
 //! may take its whole CPU budget. Nothing of a record is handed on before all of its events have
 //! passed validation (Invariant 2).
 
+mod current;
 mod lane;
 mod prepare;
 mod worker;
 
-pub use lane::{Lane, Ready, Turn};
+pub use current::{Current, Outboxes};
+pub use lane::{Begun, Lane, Ready, Turn};
 pub use prepare::{Prepared, prepare};
 pub use worker::{Shared, Workers};

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::current::Current;
 use super::lane::{Lane, Ready, Turn};
 use super::prepare::{Prepared, prepare};
-use crate::batch::{Outbound, Outbox};
+use crate::batch::Outbound;
 use crate::dead_letter::DeadLetters;
 use crate::fault::Fault;
 use crate::generation::{Generation, Pipeline};
 use crate::id::Place;
-use crate::plugin::{CallLimits, Hooks, Outcome, RunError, Runner, Sink, WORKER_STACK_BYTES};
+use crate::plugin::{Hooks, Outcome, RunError, Runner, Sink, WORKER_STACK_BYTES};
 use crate::record::{Event, Record};
 use crate::reload::recent::Recent;
 use crate::settle::{Budget, Debt, Owed, Settlement};
@@ -32,18 +33,14 @@ const STEP_BACK: i32 = 10;
 pub struct Shared {
     /// Partitions with records.
     pub ready: Arc<Ready>,
-    /// The generation that records begin under from now on.
-    pub generation: RwLock<Arc<Generation>>,
-    /// Outboxes by destination.
-    pub outboxes: BTreeMap<Arc<str>, Arc<Outbox>>,
+    /// What records begin under from now on.
+    pub current: RwLock<Arc<Current>>,
     /// Where rejected records go.
     pub dead_letters: Arc<DeadLetters>,
     /// The budget of bytes in flight.
     pub budget: Arc<Budget>,
     /// How many partitions are assigned, which decides their shares.
     pub partitions: Arc<AtomicUsize>,
-    /// The most that one call takes.
-    pub limits: CallLimits,
     /// What is counted.
     pub metrics: Metrics,
     /// Where guests' lines go.
@@ -57,12 +54,18 @@ pub struct Shared {
 impl Shared {
     /// The generation that records begin under from now on.
     pub fn generation(&self) -> Arc<Generation> {
-        Arc::clone(&self.generation.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current().generation)
     }
 
-    /// Records begin under this generation from now on (Invariant 5).
-    pub fn set_generation(&self, generation: &Arc<Generation>) {
-        *self.generation.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(generation);
+    /// What records begin under from now on.
+    pub fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Records begin under this from now on (Invariant 5). Workers that have nothing to do look, too, so
+    /// that nothing of what went lives on in them.
+    pub fn replace(&self, next: Current) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         self.ready.look();
     }
 }
@@ -119,7 +122,7 @@ struct Worker {
     slow: Arc<AtomicBool>,
     /// Set when a call on the present thread was overdue: the thread has stepped back for good.
     stepped_back: Arc<AtomicBool>,
-    generation: Arc<Generation>,
+    current: Arc<Current>,
     /// How often it was told to look for another.
     looked: u64,
     /// This worker's own instances, by pipeline of the generation.
@@ -151,7 +154,7 @@ impl Worker {
             },
             stop: Arc::clone(&shared.stop),
         };
-        let generation = shared.generation();
+        let current = shared.current();
         Self {
             name,
             threads,
@@ -160,7 +163,7 @@ impl Worker {
             hooks,
             slow,
             stepped_back,
-            generation,
+            current,
             looked: 0,
             runners: BTreeMap::new(),
         }
@@ -181,14 +184,20 @@ impl Worker {
         loop {
             let turn = self.shared.ready.take(self.spare, &mut self.looked);
             // Invariant 5: a record begins and ends under the generation of its call.
-            self.look_for_generation();
             let lane = match turn {
-                Turn::Lane(lane) => lane,
-                Turn::Look => continue,
+                Turn::Lane(lane) => {
+                    self.look(Some(&lane));
+                    lane
+                }
+                Turn::Look => {
+                    self.look(None);
+                    continue;
+                }
                 Turn::End => return,
             };
-            let records = lane.take(self.shared.limits);
+            let records = lane.take(self.current.limits);
             self.process(&lane, records);
+            lane.leave();
             if self.slow.swap(false, Ordering::AcqRel) {
                 self.shared.ready.note_slow(false);
             }
@@ -213,16 +222,21 @@ impl Worker {
         }
     }
 
-    /// Goes over to the generation that is live now; keeps the instances of chains that it shares with
-    /// the one before.
-    fn look_for_generation(&mut self) {
-        let current = self.shared.generation();
-        if Arc::ptr_eq(&current, &self.generation) {
+    /// Goes over to what is current now, and enters the lane under it; keeps the instances of chains that
+    /// it shares with what was current before.
+    fn look(&mut self, lane: Option<&Lane>) {
+        let current = self.shared.current.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lane {
+            lane.enter(current.number);
+        }
+        if Arc::ptr_eq(&current, &self.current) {
             return;
         }
-        self.generation = current;
+        let next = Arc::clone(&current);
+        drop(current);
+        self.current = next;
         for (name, runner) in std::mem::take(&mut self.runners) {
-            let now = self.generation.pipelines.get(&name);
+            let now = self.current.generation.pipelines.get(&name);
             if now.is_some_and(|now| Arc::ptr_eq(&now.chain, runner.chain())) {
                 self.runners.insert(name, runner);
             } else {
@@ -232,9 +246,14 @@ impl Worker {
     }
 
     fn process(&mut self, lane: &Arc<Lane>, mut records: Vec<Record>) {
-        let Some(pipeline) = self.generation.pipelines.get(&lane.pipeline).map(Arc::clone) else {
-            return;
+        let current = Arc::clone(&self.current);
+        let Some(first) = records.first().map(|record| record.offset) else { return };
+        let Some(pipeline) = current.generation.pipelines.get(&lane.pipeline).map(Arc::clone)
+        else {
+            // Not reached: the lanes of a pipeline that goes are closed before it does.
+            return lane.postpone(records, Instant::now() + START_AGAIN);
         };
+        lane.note(current.number, &current.generation.name, first);
         let transformed = self.transform(&pipeline, lane, &records);
         self.count_usage(&pipeline);
         let outcomes = match transformed {
@@ -254,7 +273,7 @@ impl Worker {
         // Invariant 4: what became too much for one turn waits for the lane's next, which comes when
         // its share allows.
         lane.put_back(records.split_off(outcomes.len().min(records.len())));
-        let mut outgoing = Outgoing::new(&self.shared, &pipeline, lane);
+        let mut outgoing = Outgoing::new(&self.shared, &current, &pipeline, lane);
         for (record, outcome) in records.into_iter().zip(outcomes) {
             let debt = Debt::new(Arc::clone(&lane.partition), record);
             match outcome {
@@ -309,14 +328,20 @@ fn step_back() {
 /// What one call's records became, by destination.
 struct Outgoing<'a> {
     shared: &'a Shared,
+    current: &'a Current,
     pipeline: &'a Pipeline,
     lane: &'a Lane,
     events: BTreeMap<Arc<str>, Vec<Outbound>>,
 }
 
 impl<'a> Outgoing<'a> {
-    fn new(shared: &'a Shared, pipeline: &'a Pipeline, lane: &'a Lane) -> Self {
-        Self { shared, pipeline, lane, events: BTreeMap::new() }
+    fn new(
+        shared: &'a Shared,
+        current: &'a Current,
+        pipeline: &'a Pipeline,
+        lane: &'a Lane,
+    ) -> Self {
+        Self { shared, current, pipeline, lane, events: BTreeMap::new() }
     }
 
     /// Checks all events of a record, and only then keeps any for sending (Invariant 2).
@@ -341,7 +366,7 @@ impl<'a> Outgoing<'a> {
         let mut messages = Vec::with_capacity(count);
         for (id, prepared) in ready {
             self.count_warnings(&prepared);
-            let Some(outbox) = self.shared.outboxes.get(&prepared.route.name) else { return };
+            let Some(outbox) = self.current.outboxes.get(&prepared.route.name) else { return };
             let (destination, event) = (outbox.destination(), &prepared.event);
             match destination.encode(&id, &event.body, event.operation) {
                 Ok(message) => messages.push((&prepared.route.name, message)),
@@ -382,7 +407,7 @@ impl<'a> Outgoing<'a> {
     /// Hands everything to the outboxes, in offset order for each destination (Invariant 3).
     fn push(self) {
         for (route, events) in self.events {
-            if let Some(outbox) = self.shared.outboxes.get(&route) {
+            if let Some(outbox) = self.current.outboxes.get(&route) {
                 let labels = PipelineDestination {
                     pipeline: Arc::clone(&self.pipeline.name),
                     destination: route,
@@ -400,10 +425,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::batch::Outbox;
     use crate::config::Tombstones;
-    use crate::generation::Route;
+    use crate::generation::{Generation, Route};
     use crate::id::Ids;
-    use crate::plugin::{Chain, Forms, Warm};
+    use crate::plugin::{CallLimits, Chain, Forms, Warm};
     use crate::rig::{self, Assignment};
     use crate::schema::Schema;
 
@@ -422,15 +448,18 @@ mod tests {
             let outbox = Outbox::new(rig::destination(&settings), &settings);
             let shared = Shared {
                 ready: Arc::default(),
-                generation: RwLock::new(Arc::new(Generation {
-                    name: "g1".into(),
-                    pipelines: BTreeMap::new(),
+                current: RwLock::new(Arc::new(Current {
+                    number: 1,
+                    generation: Arc::new(Generation {
+                        name: "g1".into(),
+                        pipelines: BTreeMap::new(),
+                    }),
+                    outboxes: [("profiles".into(), outbox)].into(),
+                    limits: CallLimits::default(),
                 })),
-                outboxes: [("profiles".into(), outbox)].into(),
                 dead_letters: rig::dead_letters(),
                 budget: Arc::clone(&assignment.budget),
                 partitions: Arc::default(),
-                limits: CallLimits::default(),
                 metrics: Metrics::new(),
                 sink: Arc::new(|_| {}),
                 stop: Arc::default(),
@@ -468,12 +497,13 @@ mod tests {
 
         /// A record becomes events of these bodies. How many are to be sent.
         fn emit(&self, bodies: &[&str]) -> usize {
-            let mut outgoing = Outgoing::new(&self.shared, &self.pipeline, &self.lane);
+            let current = self.shared.current();
+            let mut outgoing = Outgoing::new(&self.shared, &current, &self.pipeline, &self.lane);
             let event =
                 |body: &&str| Event { body: (*body).to_owned(), route: None, operation: None };
             outgoing.emit(self.assignment.debt(rig::record(7)), bodies.iter().map(event).collect());
             outgoing.push();
-            self.shared.outboxes.values().map(|outbox| outbox.waiting()).sum()
+            current.outboxes.values().map(|outbox| outbox.waiting()).sum()
         }
     }
 

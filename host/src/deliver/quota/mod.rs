@@ -33,8 +33,6 @@ const REGAINED_PER_SECOND: f64 = 0.02;
 pub struct Quota {
     state: Mutex<State>,
     changed: watch::Sender<()>,
-    /// The configuration gives the share.
-    fixed: bool,
 }
 
 /// What `/status` shows.
@@ -51,18 +49,26 @@ pub struct QuotaStatus {
 impl Quota {
     /// The configured share of the quota, or little of it until the partitions are known.
     pub fn new(settings: &config::Quota) -> Self {
-        Self {
-            state: Mutex::new(State::new(settings)),
-            changed: watch::Sender::new(()),
-            fixed: settings.share.is_some(),
-        }
+        Self { state: Mutex::new(State::new(settings)), changed: watch::Sender::new(()) }
+    }
+
+    /// Other settings from now on. What is owed, the line, and what a 429 lowered stay; a share that was
+    /// fixed and is no longer stays until the partitions are told again.
+    pub fn reconfigure(&self, settings: &config::Quota) {
+        self.lock().reconfigure(settings);
+        self.changed.send_replace(());
     }
 
     /// Tells how many of the topics' partitions are assigned to this process. Without one the share
     /// stays: what is on its way has to end.
     pub fn set_partitions(&self, assigned: usize, all: usize) {
-        if !self.fixed && assigned > 0 && all > 0 {
-            self.lock().share = ratio(assigned, all).min(1.0);
+        if assigned > 0 && all > 0 {
+            let mut state = self.lock();
+            if state.fixed {
+                return;
+            }
+            state.share = ratio(assigned, all).min(1.0);
+            drop(state);
             self.changed.send_replace(());
         }
     }
@@ -145,6 +151,8 @@ struct State {
     messages_per_second: f64,
     requests_per_second: f64,
     share: f64,
+    /// The configuration gives the share.
+    fixed: bool,
     /// What is left of the share after a 429, and since when.
     lowered: Option<(f64, Instant)>,
     /// Seconds of the whole quota that what was sent still owes; below 0 it is credit. As of when.
@@ -178,6 +186,7 @@ impl State {
             messages_per_second: f64::from(settings.messages_per_second),
             requests_per_second: f64::from(settings.requests_per_second),
             share: settings.share.unwrap_or(FIRST_SHARE),
+            fixed: settings.share.is_some(),
             lowered: None,
             owed: (0.0, None),
             line: BTreeSet::new(),
@@ -185,6 +194,13 @@ impl State {
             last: 0,
             tickets: 0,
         }
+    }
+
+    fn reconfigure(&mut self, settings: &config::Quota) {
+        self.messages_per_second = f64::from(settings.messages_per_second);
+        self.requests_per_second = f64::from(settings.requests_per_second);
+        self.share = settings.share.unwrap_or(self.share);
+        self.fixed = settings.share.is_some();
     }
 
     fn line_up(&mut self, destination: &str, messages: usize) -> Ticket {

@@ -190,3 +190,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn other_settings_hold_from_the_next_request_on_and_what_is_owed_stays() {
+    let (mut state, now) = (state(10_000, 1_000), Instant::now());
+    let tickets = [1_000, 1_000].map(|messages| state.line_up("orders", messages));
+    assert_eq!(state.ask(&tickets[0], now), Ask::Go);
+    assert_eq!(wait(state.ask(&tickets[1], now), now), 100);
+    let half =
+        config::Quota { messages_per_second: 10_000, requests_per_second: 1_000, share: Some(0.5) };
+    state.reconfigure(&half);
+    assert_eq!(wait(state.ask(&tickets[1], now), now), 200);
+    state.reconfigure(&config::Quota { share: None, ..half });
+    assert_eq!((state.share, state.fixed), (0.5, false), "until the partitions are told");
+}
