@@ -12,6 +12,7 @@ mod check;
 mod fixture;
 mod world;
 
+mod asked;
 mod crash;
 mod delivery;
 mod demo;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xylem::commands::{
-    Exit, check, demo, inspect, is_closed, precompile, replay, run, torture, try_,
+    Exit, check, demo, inspect, is_closed, precompile, reload, replay, rollback, run, torture, try_,
 };
 use xylem::telemetry::{self, LogArgs};
 
@@ -39,6 +39,8 @@ enum Command {
     Inspect(inspect::Args),
     Torture(torture::Args),
     Replay(replay::Args),
+    Reload(reload::Args),
+    Rollback(rollback::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Torture(args) => torture::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Reload(args) => reload::run(args),
+        Command::Rollback(args) => rollback::run(args),
     };
     ended.unwrap_or_else(|error| {
         if error.downcast_ref::<std::io::Error>().is_some_and(is_closed) {

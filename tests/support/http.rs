@@ -1,7 +1,9 @@
-//! The least of HTTP: GET on loopback.
+//! The least of HTTP: GET and POST on loopback and over a Unix socket.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::eventually::patience;
@@ -19,13 +21,38 @@ pub struct Answer {
 ///
 /// HTTP/1.0, so that the body ends with the connection and is never chunked.
 pub fn get(port: u16, path: &str) -> Result<Answer, String> {
-    exchange(port, path).map_err(|error| format!("GET {path} from port {port}: {error}"))
+    exchange(port, &format!("GET {path}"), "")
+        .map_err(|error| format!("GET {path} from port {port}: {error}"))
 }
 
-fn exchange(port: u16, path: &str) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(patience(Duration::from_secs(10))))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n")?;
+/// POSTs nothing to a path on a port on loopback; `headers` are lines that end with CR and LF.
+pub fn post(port: u16, path: &str, headers: &str) -> Result<Answer, String> {
+    exchange(port, &format!("POST {path}"), headers)
+        .map_err(|error| format!("POST {path} to port {port}: {error}"))
+}
+
+/// POSTs nothing to a path over a Unix socket.
+pub fn post_local(socket: &Path, path: &str) -> Result<Answer, String> {
+    let exchange = || {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(patience(LIMIT)))?;
+        answer(stream, &format!("POST {path}"), "Content-Length: 0\r\n")
+    };
+    exchange().map_err(|error| format!("POST {path} to {}: {error}", socket.display()))
+}
+
+/// A reload compiles, perhaps, and a process in a test may have few cores.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn exchange(port: u16, request: &str, headers: &str) -> std::io::Result<Answer> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    let limit = if request.starts_with("GET") { Duration::from_secs(10) } else { LIMIT };
+    stream.set_read_timeout(Some(patience(limit)))?;
+    answer(stream, request, headers)
+}
+
+fn answer(mut stream: impl Read + Write, request: &str, headers: &str) -> std::io::Result<Answer> {
+    write!(stream, "{request} HTTP/1.0\r\nHost: 127.0.0.1\r\n{headers}\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);

@@ -78,6 +78,8 @@ impl Setup {
         command.args(arguments).current_dir(self.folder.path());
         // Native code is kept between runs, and not in the user's own cache.
         command.arg("--cache").arg(target().join("tmp/native"));
+        // Where the process's socket is, and nobody else's.
+        command.env("XDG_RUNTIME_DIR", self.folder.path());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = children::spawn(command).unwrap();
@@ -141,6 +143,11 @@ impl Xylem {
             let line = text.lines().find(|line| line.contains(part));
             line.map(str::to_owned).ok_or_else(|| format!("no line with {part:?} in:\n{text}"))
         })
+    }
+
+    /// Where the process was started.
+    pub fn folder(&self) -> &Path {
+        self.setup.folder()
     }
 
     /// The process's id.
@@ -212,6 +219,8 @@ impl Drop for Xylem {
 pub fn run_to_end(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(binary("xylem"));
     command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    // A process that was started from the same folder has its socket there.
+    command.env("XDG_RUNTIME_DIR", folder);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     children::spawn(command).unwrap().wait_with_output().unwrap()
 }

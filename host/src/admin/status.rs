@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Ready;
+use crate::reload::{Reloader, Report};
 
 /// The state of one process.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -22,6 +23,11 @@ pub struct Status {
     /// The live generation's name: a digest of configuration and components, equal in every process
     /// that runs the same.
     pub generation: Option<String>,
+    /// The generation that a rollback returns to; none before the first swap.
+    pub previous_generation: Option<String>,
+    /// What came of the last reloads, the newest first and the start among them. Changed files that
+    /// make no difference leave no report.
+    pub reloads: Vec<Report>,
     /// The pipelines.
     pub pipelines: Vec<PipelineStatus>,
     /// The partitions assigned to this process.
@@ -51,6 +57,16 @@ impl Status {
     pub(super) fn with_ready(mut self, ready: &Ready) -> Self {
         self.waiting_for = ready.missing().into_iter().map(str::to_owned).collect();
         self.ready = self.waiting_for.is_empty();
+        self
+    }
+
+    /// The same status, with what became of reloads.
+    #[must_use]
+    pub(super) fn with_reloads(mut self, reloader: Option<&Reloader>) -> Self {
+        if let Some(reloader) = reloader {
+            self.previous_generation = reloader.previous().map(|name| name.to_string());
+            self.reloads = reloader.reports();
+        }
         self
     }
 }

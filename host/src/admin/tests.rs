@@ -31,7 +31,7 @@ fn config(listen: &str, token: Option<&str>) -> Config {
 
 fn start(ready: &Ready) -> Admin {
     let config = config("127.0.0.1:0", None);
-    Admin::start(&config, Metrics::default(), ready.clone(), Arc::new(Source)).unwrap()
+    Admin::start(&config, None, Metrics::default(), ready.clone(), Arc::new(Source)).unwrap()
 }
 
 /// One request over a real connection; status line and body.
@@ -67,6 +67,7 @@ fn the_routes_answer() {
     assert!(page.contains("\nxylem_in_flight_records 42\n"), "{page}");
     assert!(page.contains("\nxylem_ready 1\n"), "{page}");
     assert_eq!(ask(&admin, "POST /status").0, "HTTP/1.1 405 Method Not Allowed");
+    assert_eq!(ask(&admin, "GET /reload").0, "HTTP/1.1 403 Forbidden");
     assert_eq!(ask(&admin, "GET /other").0, "HTTP/1.1 404 Not Found");
 }
 
@@ -104,10 +105,36 @@ fn a_connection_held_open_does_not_hold_up_the_stop() {
 }
 
 #[test]
+fn the_socket_serves_the_routes_and_goes_with_the_listener() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let socket = Socket::at(path.clone()).unwrap();
+    let (config, source) = (config("127.0.0.1:0", None), Arc::new(Source));
+    let admin =
+        Admin::start(&config, Some(socket), Metrics::default(), Ready::new(), source).unwrap();
+    let exchange = |request: &str| {
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        write!(stream, "{request} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(exchange("GET /livez").ends_with("live\n"));
+    assert!(exchange("GET /status").starts_with("HTTP/1.1 200 OK"));
+    // Nothing is reloaded here.
+    assert!(exchange("POST /reload").starts_with("HTTP/1.1 503 "));
+    let (line, words) = ask(&admin, "POST /reload");
+    assert_eq!(line, "HTTP/1.1 403 Forbidden");
+    assert!(words.starts_with("this changes what runs: ask on the Unix socket"), "{words}");
+    drop(admin);
+    assert!(!path.exists());
+}
+
+#[test]
 fn an_address_in_use_is_named() {
     let admin = start(&Ready::new());
     let taken = config(&admin.address().to_string(), None);
-    let refused = Admin::start(&taken, Metrics::default(), Ready::new(), Arc::new(Source));
+    let refused = Admin::start(&taken, None, Metrics::default(), Ready::new(), Arc::new(Source));
     let message = refused.err().unwrap().to_string();
     assert!(message.starts_with("`admin.listen`: cannot listen on `127.0.0.1:"), "{message}");
 }
@@ -117,8 +144,11 @@ fn invariant_10_status_beyond_loopback_needs_the_token() {
     let token = Secret::literal("correct horse battery");
     let with =
         |value: &str| HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-    let near: SocketAddr = "[::ffff:127.0.0.1]:1".parse().unwrap();
-    let far: SocketAddr = "10.0.0.7:1".parse().unwrap();
+    let near = Door::Tcp("[::ffff:127.0.0.1]:1".parse().unwrap());
+    let far = Door::Tcp("10.0.0.7:1".parse().unwrap());
+    let user = rustix::process::geteuid().as_raw();
+    assert!(may_see(Door::Socket(Some(user)), &HeaderMap::new(), None));
+    assert!(!may_see(Door::Socket(Some(user + 4_711)), &HeaderMap::new(), None));
     assert!(may_see(near, &HeaderMap::new(), None));
     assert!(may_see(far, &with("Bearer correct horse battery"), Some(&token)));
     assert!(may_see(far, &with("bearer correct horse battery"), Some(&token)));

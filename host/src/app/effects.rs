@@ -122,6 +122,17 @@ pub(super) fn restarts(
             ours.limits.in_flight_bytes == next.limits.in_flight_bytes,
             "the Kafka client's queues are a part of it",
         ),
+        (
+            "reload.watch` or `reload.poll_seconds",
+            (ours.reload.watch, ours.reload.poll_seconds)
+                == (next.reload.watch, next.reload.poll_seconds),
+            "the watching has begun",
+        ),
+        (
+            "reload.recent_records",
+            ours.reload.recent_records == next.reload.recent_records,
+            "its memory is given out at the start",
+        ),
     ];
     let differs = differs.into_iter().filter(|(_, same, _)| !same);
     differs

@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 pub use effects::Swapped;
 pub use live::Live;
 
-use crate::admin::{Admin, AdminError, Part, Ready as Latch};
+use crate::admin::{Admin, AdminError, Part, Ready as Latch, Socket};
 use crate::config::{Config, Problem};
 use crate::consume::{Assigned, Poller};
 use crate::dead_letter::DeadLetters;
@@ -42,7 +42,9 @@ use crate::deliver::Quota;
 use crate::kafka::{Consumer, KafkaError, Producer};
 use crate::plugin::{Level, Line, Loader, Phase, Sink};
 use crate::reload::recent::Recent;
-use crate::reload::{Began, Candidate, Cause, Decision, Gate, Outcome, Parts, Reloader, Source};
+use crate::reload::{
+    Ask, Began, Candidate, Cause, Decision, Gate, Outcome, Parts, Reloader, Source, Watch,
+};
 use crate::settle::{Budget, Settlement};
 use crate::telemetry::{Faults, Metrics, PluginLevel};
 use crate::transform::{Current, Outboxes, Ready, Shared, Workers};
@@ -63,6 +65,8 @@ pub struct App {
     live: Arc<Live>,
     /// None where nothing is reloaded.
     reloader: Option<Reloader>,
+    /// Tells the reloader of changed files.
+    watch: Watch,
     stop: Arc<AtomicBool>,
     poller: Option<Polling>,
     workers: Option<Workers>,
@@ -119,7 +123,11 @@ fn list(reason: &str, problems: &[Problem]) -> String {
 impl App {
     /// Reads everything, and begins to consume as soon as a broker answers. A start is a reload from
     /// nothing: what does not pass the gate does not run.
-    pub fn start(source: Source, loader: Loader) -> Result<Self, StartError> {
+    pub fn start(
+        source: Source,
+        loader: Loader,
+        socket: Option<Socket>,
+    ) -> Result<Self, StartError> {
         let began = Began::now();
         let (metrics, sink) = telemetry();
         let mut gate = Gate { source, loader, sink: Arc::clone(&sink), recent: None };
@@ -132,28 +140,40 @@ impl App {
             }
         };
         gate.recent = Recent::new(candidate.loaded.config.reload.recent_records);
-        let mut app = Self::start_generation(&candidate, metrics, sink, gate.recent.as_ref())?;
+        let recent = gate.recent.as_ref();
+        let mut app = Self::start_generation(&candidate, socket, metrics, sink, recent)?;
         let name = Arc::clone(&candidate.generation.name);
         let started = Decision::new(Outcome::Swapped, "started");
         let report = began.report(Cause::Start, started, passage.steps, [None, Some(&name)]);
-        app.reloader = Some(Reloader::start(Parts {
+        let settings = candidate.loaded.config.reload;
+        let reloader = Reloader::start(Parts {
             gate,
             running: (candidate, report),
             live: Arc::clone(&app.live) as _,
             metrics: app.source.metrics.clone(),
-            tried: Box::new(|_| ()),
-        })?);
+            tried: Box::new(app.watch.follow()),
+        })?;
+        app.admin.takes_requests(&reloader);
+        if settings.watch {
+            let told = reloader.clone();
+            app.watch.start(&settings, move || {
+                // What comes of it stands in the log and in `/status`.
+                drop(told.ask(Ask::Reload, Cause::Files).blocking_recv());
+            })?;
+        }
+        app.reloader = Some(reloader);
         Ok(app)
     }
 
     /// As [`App::start`], with a candidate that was built already; nothing is reloaded.
     pub fn start_candidate(candidate: &Candidate) -> Result<Self, StartError> {
         let (metrics, sink) = telemetry();
-        Self::start_generation(candidate, metrics, sink, None)
+        Self::start_generation(candidate, None, metrics, sink, None)
     }
 
     fn start_generation(
         Candidate { loaded, generation }: &Candidate,
+        socket: Option<Socket>,
         metrics: Metrics,
         sink: Sink,
         recent: Option<&Arc<Recent>>,
@@ -212,7 +232,8 @@ impl App {
             faults,
             metrics: metrics.clone(),
         });
-        let admin = Admin::start(config, metrics, latch.clone(), Arc::clone(&source) as _)?;
+        let status = Arc::clone(&source) as _;
+        let admin = Admin::start(config, socket, metrics, latch.clone(), status)?;
         live.set_admin_token(admin.token());
         let workers = Some(Workers::start(worker_count(config), &shared)?);
         let mut app = Self {
@@ -222,6 +243,7 @@ impl App {
             source,
             live,
             reloader: None,
+            watch: Watch::default(),
             stop: Arc::default(),
             poller: None,
             workers,

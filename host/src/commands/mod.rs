@@ -4,10 +4,14 @@ pub mod check;
 pub mod demo;
 pub mod inspect;
 pub mod precompile;
+pub mod reload;
 pub mod replay;
+pub mod rollback;
 pub mod run;
 pub mod torture;
 pub mod try_;
+
+mod process;
 
 use std::fmt::Display;
 use std::io::{self, Write};

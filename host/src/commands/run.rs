@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CacheArgs, Exit, say};
+use crate::admin::{Socket, SocketError};
 use crate::app::{App, StartError};
 use crate::config;
 use crate::reload::{Ask, Cause, Source};
@@ -15,12 +16,19 @@ use crate::reload::{Ask, Cause, Source};
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Run the service: consume the configured topics until SIGTERM or SIGINT, then deliver what was
-/// begun, commit and end. SIGHUP reloads the configuration and all that it names.
+/// begun, commit and end.
+///
+/// The configuration and all that it names are watched: what changes is taken up while records flow. SIGHUP and
+/// `xylem reload` ask for the same.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
+    /// The Unix socket for `xylem reload` and others; default is one that they find by the
+    /// configuration file. Several processes with one file need one each.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -28,8 +36,15 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     end_on_panic();
+    let socket = match socket(args) {
+        Ok(socket) => socket,
+        Err(error) => {
+            say(error);
+            return Ok(Exit::Configuration.into());
+        }
+    };
     let source = Source::File(args.config.clone(), config::environment());
-    let app = match App::start(source, args.cache.loader()?) {
+    let app = match App::start(source, args.cache.loader()?, socket) {
         Ok(app) => {
             app.warnings().iter().for_each(say);
             app
@@ -52,6 +67,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Err(error) => {
             say(error);
             Ok(Exit::Unreachable.into())
+        }
+    }
+}
+
+/// The socket that was asked for, or the default one where it can be had: without it everything else works.
+fn socket(args: &Args) -> Result<Option<Socket>, SocketError> {
+    if let Some(path) = &args.socket {
+        return Socket::at(path.clone()).map(Some);
+    }
+    match Socket::of(&args.config) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) => {
+            tracing::warn!(
+                "no Unix socket, so `xylem reload` does not reach this process: {error}"
+            );
+            Ok(None)
         }
     }
 }

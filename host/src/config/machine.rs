@@ -60,13 +60,14 @@ impl Default for Limits {
     }
 }
 
-/// The listener for probes, metrics and status.
+/// The listener for probes, metrics, status, and requests that change what runs.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// The address; a pod sets `0.0.0.0:9600` so that probes and scrapes reach it.
     pub listen: String,
-    /// The bearer token for `/status` from beyond loopback; absent means loopback only.
+    /// The bearer token for `/status` from beyond loopback, and for what changes what runs (`POST /reload`) from
+    /// anywhere; absent means `/status` on loopback only, and changes on the Unix socket only.
     pub token: Option<Secret>,
 }
 

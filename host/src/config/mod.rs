@@ -84,10 +84,11 @@ pub struct Config {
     /// What the process may use of the machine.
     #[serde(default)]
     pub limits: Limits,
-    /// The listener for probes, metrics and status.
+    /// The listener for probes, metrics, status, and requests that change what runs.
     #[serde(default)]
     pub admin: Admin,
-    /// What a changed plugin, mapping or schema has to show before it replaces the one that runs.
+    /// How changed files are taken up, and what a changed plugin, mapping or schema has to show before it
+    /// replaces the one that runs.
     #[serde(default)]
     pub reload: Reload,
     /// How the process stops.

@@ -3,10 +3,18 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What a changed plugin, mapping or schema has to show before it replaces the one that runs.
+/// How changed files are taken up, and what a changed plugin, mapping or schema has to show before it
+/// replaces the one that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reload {
+    /// Whether the files that the configuration is made of are watched, and a change is taken up by itself. With
+    /// `false` a reload waits for `xylem reload`, `POST /reload` or SIGHUP.
+    pub watch: bool,
+    /// How often the watched files are read again, in seconds, where the file system tells of no change (NFS, some
+    /// volumes of containers). Elsewhere a change is taken up about a second after the last write.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub poll_seconds: u32,
     /// How many of its last records each pipeline keeps in memory, to hold a candidate against what runs. 0
     /// keeps none, and the steps `records` and `budget` of a reload are skipped. Together they take 4 MiB at most;
     /// they are never written to a disk.
@@ -26,6 +34,9 @@ pub struct Reload {
 impl Default for Reload {
     fn default() -> Self {
         Self {
+            watch: true,
+            // A scan of ten megabytes takes 10 ms of CPU time: a thousandth of a core.
+            poll_seconds: 10,
             // Records of customers are kept longer than needed only where somebody asks for it.
             recent_records: 0,
             // A change that is to reject more says so.

@@ -193,7 +193,7 @@ async fn read(mut response: Response) -> Result<Answer, SendError> {
 }
 
 /// What a failed request says.
-fn send_error(error: &reqwest::Error) -> SendError {
+pub(super) fn send_error(error: &reqwest::Error) -> SendError {
     let kind = if error.is_connect() || error.is_builder() {
         Transport::Unreachable
     } else if error.is_timeout() {
@@ -206,7 +206,7 @@ fn send_error(error: &reqwest::Error) -> SendError {
 
 /// The words of the innermost cause. Invariant 10: reqwest's own words name the URL, the innermost
 /// cause is the system's or TLS' and names nothing of ours.
-fn innermost(error: &reqwest::Error) -> String {
+pub(super) fn innermost(error: &reqwest::Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     causes.last().map_or_else(|| "no further cause".to_owned(), ToString::to_string)
 }

@@ -1,11 +1,13 @@
-//! HTTP to Adobe: the client and the token. The one user of reqwest.
+//! HTTP to Adobe: the client and the token; and to a xylem that runs on this machine. The one user of reqwest.
 
 mod backoff;
 mod client;
+mod local;
 mod token;
 
 pub use backoff::{Backoff, Dice, RETRY_AFTER_CAP, retry_after, spread};
 pub use client::{Answer, Client, ClientError, SendError, Transport};
+pub use local::{Local, Said};
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 pub(crate) use token::read as read_grant;

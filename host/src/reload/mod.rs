@@ -9,6 +9,7 @@ mod gate;
 mod measure;
 pub mod recent;
 mod report;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 
 pub use gate::{Candidate, Gate, Passage, Source};
 pub use report::{Began, Cause, Decision, Outcome, Passed, Report, StepReport};
+pub use watch::Watch;
 
 use crate::config::{Fingerprint, Loaded};
 use crate::telemetry::{Metrics, ReloadLabels};

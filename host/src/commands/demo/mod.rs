@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     writeln!(out, "  Kafka (mock cluster)  {}", set_up.cluster.bootstrap())?;
     writeln!(out, "  AEP (emulator)        {}", set_up.emulator.url())?;
     let begun = Instant::now();
-    let app = match App::start(set_up.source(), args.cache.loader()?) {
+    let app = match App::start(set_up.source(), args.cache.loader()?, None) {
         Ok(app) => app,
         Err(error) => {
             say(error);

@@ -195,6 +195,8 @@ fn point_at(config: &mut Config, cluster: &MockCluster, emulator: &Emulator, adm
         scopes: vec!["openid".to_owned()],
     });
     admin.clone_into(&mut config.admin.listen);
+    // The demo asks for its reloads itself, so that each has its report.
+    config.reload.watch = false;
     for (name, destination) in &mut config.destinations {
         destination.inlet = Address::literal(emulator.inlet_url(name));
     }
