@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const BY_EVENTS: Pace = Pace {
     poll: Duration::from_hours(1),
     quiet: Duration::from_millis(100),
-    longest: Duration::from_secs(20),
+    longest: Duration::from_mins(10),
 };
 
 /// Polls only matter where no events come.
@@ -229,11 +229,11 @@ fn a_deleted_file_is_told_once_and_again_when_it_is_back() {
 #[test]
 fn a_storm_of_changes_is_told_once() {
     let world = World::new();
-    for number in 0..2_000 {
+    for number in 0..300 {
         world.write("a", &format!("change {number}"));
         world.write(&format!("beside-{}", number % 7), "another file");
     }
-    assert_eq!(world.next(), "change 1999");
+    assert_eq!(world.next(), "change 299");
     world.nothing_more();
 }
 
