@@ -17,6 +17,7 @@ use crate::plugin::{
     Runner, StandIn, Warm,
 };
 use crate::schema::Schema;
+use crate::stamp::Stamp;
 
 /// A step of the gate, in the order in which they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -137,6 +138,8 @@ pub struct Route {
     pub schema_hash: blake3::Hash,
     /// Its settings.
     pub settings: Arc<config::Destination>,
+    /// Where an event names its generation, if it does.
+    pub stamp: Option<Stamp>,
 }
 
 impl Route {
@@ -329,7 +332,11 @@ impl Builder<'_> {
             }
         };
         let settings = Arc::new(settings.clone());
-        Ok((Route { name: name.into(), schema, schema_hash, settings }, text))
+        let tenant = self.loaded.config.aep.tenant.as_deref();
+        let field = settings.generation_field.as_deref();
+        let stamp = field.map(|field| Stamp::new(field, tenant)).transpose();
+        let stamp = stamp.map_err(|error| error.to_string())?;
+        Ok((Route { name: name.into(), schema, schema_hash, settings, stamp }, text))
     }
 
     fn chains(&mut self) -> Vec<(Arc<str>, Arc<Chain>)> {

@@ -6,6 +6,7 @@
 
 pub mod record;
 pub mod id;
+pub mod stamp;
 pub mod fault;
 pub mod config;
 

@@ -123,6 +123,7 @@ pub(crate) fn pipeline(
             name: "profiles".into(),
             schema,
             schema_hash: blake3::hash(b""),
+            stamp: None,
             settings,
         }],
         origin: Arc::new(origin),

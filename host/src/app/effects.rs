@@ -45,7 +45,7 @@ fn names<S: serde::Serializer>(ids: &[PartitionId], to: S) -> Result<S::Ok, S::E
 impl Swapped {
     /// What differs in topics and destinations.
     pub(super) fn between(before: &Current, next: &Generation, outboxes: &Outboxes) -> Self {
-        let (old, new) = (topics(&before.generation), topics(next));
+        let (were, are) = (topics(&before.generation), topics(next));
         let names = |only: &Outboxes, other: &Outboxes| -> Vec<String> {
             only.keys().filter(|name| !other.contains_key(*name)).map(ToString::to_string).collect()
         };
@@ -53,8 +53,8 @@ impl Swapped {
             before.outboxes.get(*name).is_some_and(|old| !Arc::ptr_eq(old, outbox))
         });
         Self {
-            topics_added: new.difference(&old).map(ToString::to_string).collect(),
-            topics_removed: old.difference(&new).map(ToString::to_string).collect(),
+            topics_added: are.difference(&were).map(ToString::to_string).collect(),
+            topics_removed: were.difference(&are).map(ToString::to_string).collect(),
             destinations_added: names(outboxes, &before.outboxes),
             destinations_removed: names(&before.outboxes, outboxes),
             destinations_changed: changed.map(|(name, _)| name.to_string()).collect(),
@@ -70,14 +70,12 @@ impl Swapped {
 
     /// The same for people; nothing where nothing was done.
     pub fn sentences(&self) -> Vec<String> {
-        let partitions = |ids: &[PartitionId]| match ids.len() {
-            0..=NAMED => list(ids),
-            many => format!("{} and {} more", list(&ids[..NAMED]), many - NAMED),
+        let partitions = |ids: &[PartitionId]| match ids.split_at_checked(NAMED) {
+            None | Some((_, [])) => list(ids),
+            Some((named, more)) => format!("{} and {} more", list(named), more.len()),
         };
-        let sentence = |words: String, what: &str| match words.is_empty() {
-            true => None,
-            false => Some(format!("{what}: {words}")),
-        };
+        let sentence =
+            |words: String, what: &str| (!words.is_empty()).then(|| format!("{what}: {words}"));
         [
             sentence(list(&self.topics_added), "topics read from now on, a rebalance follows"),
             sentence(list(&self.topics_removed), "topics no longer read, a rebalance follows"),

@@ -82,6 +82,14 @@ pub(super) struct Parts {
     pub(super) running: Running,
 }
 
+impl Site {
+    /// Until it is cancelled.
+    pub(super) fn new(runtime: &tokio::runtime::Runtime) -> Self {
+        let (tasks, cancelled) = (TaskTracker::new(), CancellationToken::new());
+        Self { tasks, cancelled, runtime: runtime.handle().clone() }
+    }
+}
+
 impl Running {
     /// With the access to AEP that was made for this configuration.
     pub(super) fn new(loaded: &Loaded, generation: &Generation, access: Access) -> Self {
@@ -103,8 +111,8 @@ impl Running {
     fn has_same_aep(&self, loaded: &Loaded) -> bool {
         let (ours, theirs) = (&self.config.aep, &loaded.config.aep);
         let file = ours.ca_file.as_ref();
-        let same_file = |file| self.files.agrees_on(&loaded.inputs.fingerprint(), file);
-        ours == theirs && file.is_none_or(|file| same_file(file))
+        let files = loaded.inputs.fingerprint();
+        ours == theirs && file.is_none_or(|file| self.files.agrees_on(&files, file))
     }
 }
 
@@ -211,9 +219,7 @@ impl Live {
             changed: changed(&before.generation, next, same_aep),
             outboxes: all(&outboxes).into_iter().chain(leaving.iter().cloned()).collect(),
         };
-        let limits = (&after.config.limits).into();
-        let current =
-            Current { number, generation: Arc::clone(next), outboxes: outboxes.clone(), limits };
+        let current = Current::new(number, next, outboxes.clone(), &after.config.limits);
         let followed = self.assigned.follow(change, || self.shared.replace(current));
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = after;
         self.shared.metrics.set_generation(&next.name, digests(next));
@@ -271,7 +277,9 @@ impl Live {
         if leaving.is_empty() {
             return Vec::new();
         }
-        leaving.iter().for_each(|outbox| outbox.drain());
+        for outbox in leaving {
+            outbox.drain();
+        }
         let terms = || leaving.iter().flat_map(|outbox| outbox.terms()).collect::<Vec<u64>>();
         // In this order: a call hands over what it gave, and then it is over.
         let left = || [self.assigned.behind(number), terms()].concat();

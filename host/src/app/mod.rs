@@ -24,12 +24,9 @@ mod status;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use effects::Swapped;
 pub use live::Live;
@@ -191,12 +188,7 @@ impl App {
         let dead_letters = DeadLetters::new(Producer::new(&config.kafka)?, faults.clone());
         let assigned = Assigned::new(&budget, &ready, &dead_letters, metrics.clone());
         let consumer = Consumer::new(&config.kafka, budget.limit(), Arc::clone(&assigned) as _)?;
-        let current = Current {
-            number: 1,
-            generation: Arc::clone(generation),
-            outboxes,
-            limits: (&config.limits).into(),
-        };
+        let current = Current::new(1, generation, outboxes, &config.limits);
         let shared = Arc::new(Shared {
             ready,
             current: RwLock::new(Arc::new(current)),
@@ -209,11 +201,7 @@ impl App {
             recent: recent.cloned(),
         });
         let runtime = runtime()?;
-        let site = live::Site {
-            tasks: TaskTracker::new(),
-            cancelled: CancellationToken::new(),
-            runtime: runtime.handle().clone(),
-        };
+        let site = live::Site::new(&runtime);
         let live = Live::new(live::Parts {
             shared: Arc::clone(&shared),
             assigned: Arc::clone(&assigned),
@@ -222,16 +210,7 @@ impl App {
             ready: latch.clone(),
             running: live::Running::new(loaded, generation, access),
         });
-        let source = Arc::new(status::Source {
-            started: Instant::now(),
-            shared: Arc::clone(&shared),
-            live: Arc::clone(&live),
-            assigned: Arc::clone(&assigned),
-            quota,
-            drain: Mutex::default(),
-            faults,
-            metrics: metrics.clone(),
-        });
+        let source = Arc::new(status::Source::new(&shared, &live, &assigned, quota, faults));
         let status = Arc::clone(&source) as _;
         let admin = Admin::start(config, socket, metrics, latch.clone(), status)?;
         live.set_admin_token(admin.token());
@@ -346,8 +325,7 @@ impl App {
         let every_second = async move {
             let mut second = tokio::time::interval(Duration::from_secs(1));
             while cancelled.run_until_cancelled(second.tick()).await.is_some() {
-                source.shared.dead_letters.retry();
-                source.note();
+                source.each_second();
             }
         };
         self.site.tasks.spawn_on(every_second, &self.site.runtime);

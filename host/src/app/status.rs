@@ -24,13 +24,13 @@ use crate::transform::{Begun, Current, Shared};
 
 /// Everything that is asked.
 pub(super) struct Source {
-    pub(super) started: Instant,
-    pub(super) shared: Arc<Shared>,
-    pub(super) live: Arc<Live>,
-    pub(super) assigned: Arc<Assigned>,
-    pub(super) quota: Arc<Quota>,
-    pub(super) drain: Mutex<Drain>,
-    pub(super) faults: Faults,
+    started: Instant,
+    shared: Arc<Shared>,
+    live: Arc<Live>,
+    assigned: Arc<Assigned>,
+    quota: Arc<Quota>,
+    drain: Mutex<Drain>,
+    faults: Faults,
     pub(super) metrics: Metrics,
 }
 
@@ -99,9 +99,35 @@ impl StatusSource for Source {
 }
 
 impl Source {
+    /// Of a process that starts now.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        live: &Arc<Live>,
+        assigned: &Arc<Assigned>,
+        quota: Arc<Quota>,
+        faults: Faults,
+    ) -> Self {
+        Self {
+            started: Instant::now(),
+            metrics: shared.metrics.clone(),
+            shared: Arc::clone(shared),
+            live: Arc::clone(live),
+            assigned: Arc::clone(assigned),
+            quota,
+            drain: Mutex::default(),
+            faults,
+        }
+    }
+
+    /// What is due every second.
+    pub(super) fn each_second(&self) {
+        self.shared.dead_letters.retry();
+        self.note();
+    }
+
     /// Notes how things stand, about once a second: the share of the quota follows the assignment,
     /// and how fast a backlog drains shows over time.
-    pub(super) fn note(&self) {
+    fn note(&self) {
         let states = self.assigned.states();
         self.quota.set_partitions(states.len(), self.assigned.all_partitions());
         let (backlog, arriving) = total(&states);
@@ -219,11 +245,11 @@ fn partition(state: PartitionState) -> PartitionStatus {
         in_flight_bytes: state.bytes,
         paused: state.paused,
         halted: state.halted,
-        generations: state.begun.into_iter().map(begun).collect(),
+        generations: state.begun.iter().map(begun).collect(),
     }
 }
 
-fn begun(begun: Begun) -> BegunStatus {
+fn begun(begun: &Begun) -> BegunStatus {
     BegunStatus { generation: begun.generation.to_string(), from_offset: begun.offset }
 }
 

@@ -43,6 +43,11 @@ pub struct Destination {
     /// The name of the source in the message header; AEP fills in the connection's where absent.
     #[serde(default)]
     pub source: Option<String>,
+    /// A field of the event that names the generation which made it: a JSON pointer such as
+    /// `/_tenant/xylem/generation`, where `_tenant` stands for `aep.tenant`. The schema has to have the field;
+    /// it is written before the event is checked, into created events only. Absent means none.
+    #[serde(default)]
+    pub generation_field: Option<String>,
     /// Further request headers. Not for secrets: references are not read here, so that one would
     /// stand in the configuration's text.
     #[serde(default)]

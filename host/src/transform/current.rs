@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::batch::Outbox;
+use crate::config;
 use crate::generation::Generation;
 use crate::plugin::CallLimits;
 
@@ -21,4 +22,16 @@ pub struct Current {
     pub outboxes: Outboxes,
     /// The most that one call takes.
     pub limits: CallLimits,
+}
+
+impl Current {
+    /// A generation with its outboxes.
+    pub fn new(
+        number: u64,
+        generation: &Arc<Generation>,
+        outboxes: Outboxes,
+        limits: &config::Limits,
+    ) -> Self {
+        Self { number, generation: Arc::clone(generation), outboxes, limits: limits.into() }
+    }
 }

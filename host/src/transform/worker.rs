@@ -484,6 +484,7 @@ mod tests {
                     name: "profiles".into(),
                     schema,
                     schema_hash: blake3::hash(b""),
+                    stamp: None,
                     settings,
                 }],
                 origin: rig::origin(),

@@ -5,6 +5,7 @@ use url::Url;
 use crate::config::path::KeyPath;
 use crate::config::reference::has_user;
 use crate::config::{Destination, MAX_SCHEMA_BYTES, Mode, SchemaRef};
+use crate::stamp::Stamp;
 
 use super::Rules;
 use super::aep::is_loopback;
@@ -52,6 +53,11 @@ impl Rules<'_> {
         if destination.authenticate == Some(true) && self.config.aep.auth.is_none() {
             let message = "`authenticate: true` needs a credential under `aep.auth`";
             self.problems.error(&at.key("authenticate"), message);
+        }
+        if let Some(field) = &destination.generation_field
+            && let Err(error) = Stamp::new(field, self.config.aep.tenant.as_deref())
+        {
+            self.problems.error(&at.key("generation_field"), format!("`{field}`: {error}"));
         }
         for (name, value) in &destination.headers {
             self.header(name, value, &at.key("headers").key(name));
