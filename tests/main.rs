@@ -8,6 +8,7 @@
 )]
 
 mod away;
+mod beside;
 mod check;
 mod fixture;
 mod world;

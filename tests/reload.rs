@@ -8,10 +8,13 @@ use tempfile::TempDir;
 use xylem::config::{Environment, Fingerprint, Loaded};
 use xylem::generation::Step;
 use xylem::plugin::{Cache, Compile, Engine, Loader};
+use xylem::record::{PartitionId, Record};
+use xylem::reload::recent::Recent;
 use xylem::reload::{
     Ask, Began, Candidate, Cause, Decision, Gate, Live, Outcome, Parts, Passed, Reloader, Report,
     Source,
 };
+use xylem::settle::Budget;
 use xylem::telemetry::Metrics;
 use xylem_tests::{guests, repository, within};
 
@@ -40,6 +43,7 @@ struct World {
     tried: Arc<Mutex<Vec<Fingerprint>>>,
     reloader: Reloader,
     metrics: Metrics,
+    recent: Arc<Recent>,
 }
 
 impl World {
@@ -50,11 +54,12 @@ impl World {
         std::fs::copy(schema, folder.path().join("schema.json")).unwrap();
         let file = folder.path().join("xylem.yaml");
         let cache = Cache::private(guests::folder().join("native"));
+        let recent = Arc::<Recent>::default();
         let gate = Gate {
             source: Source::File(file, Environment::new()),
             loader: Loader::new(Engine::new().unwrap(), cache, Compile::InProcess),
             sink: Arc::new(|_| ()),
-            recent: None,
+            recent: Arc::clone(&recent),
         };
         let began = Began::now();
         let passage = gate.pass(None, |_| Vec::new());
@@ -67,10 +72,12 @@ impl World {
             gate,
             running: (running, report),
             live: Arc::clone(&path) as _,
+            beside: Arc::default(),
+            budget: Arc::new(Budget::new(1 << 20)),
             metrics: metrics.clone(),
             tried: Box::new(move |fingerprint| told.lock().unwrap().push(fingerprint)),
         });
-        Self { folder, path, tried, reloader: reloader.unwrap(), metrics }
+        Self { folder, path, tried, reloader: reloader.unwrap(), metrics, recent }
     }
 
     fn ask(&self, ask: Ask, cause: Cause) -> Report {
@@ -220,5 +227,70 @@ fn invariant_6_a_file_that_goes_or_breaks_changes_nothing() {
         write(&world.folder, "xylem.yaml", "kafka: [");
         assert_eq!(world.reload().outcome, Outcome::Refused);
         assert_eq!(world.swaps(), 0);
+    });
+}
+
+/// Keeps valid events as the last records, one of which says `poison`.
+fn remember(world: &World) {
+    let record = |offset: i64| {
+        let kind = if offset == 7 { "poison" } else { "order" };
+        let event =
+            format!(r#"{{"_id":"a","timestamp":"2026-01-02T03:04:05Z","eventType":"{kind}"}}"#);
+        Record { offset, payload: Some(event.into()), ..Record::default() }
+    };
+    let partition = PartitionId { topic: "orders".into(), partition: 0 };
+    world.recent.keep(100);
+    for first in [0, 16] {
+        let records: Vec<Record> = (first..first + 16).map(record).collect();
+        world.recent.note(&"orders".into(), &partition, &records);
+    }
+}
+
+fn step(report: &Report, step: Step) -> (Passed, String) {
+    let taken = report.steps.iter().find(|taken| taken.step == step).unwrap();
+    let problems: Vec<String> =
+        taken.problems.iter().map(|problem| problem.message.clone()).collect();
+    (taken.passed, format!("{}{}", taken.note, problems.join(" ")))
+}
+
+#[test]
+fn invariant_6_what_fails_on_recent_records_or_costs_too_much_is_refused() {
+    within(LIMIT, || {
+        let world = World::new();
+        let (passed, why) = step(
+            &{
+                world.set("{on: 1}");
+                world.reload()
+            },
+            Step::Records,
+        );
+        assert_eq!(
+            (passed, why.as_str()),
+            (Passed::Skipped, "no record is kept (`reload.recent_records`), or none came yet")
+        );
+        remember(&world);
+        world.set("{misbehave: trap, on: poison}");
+        let report = world.reload();
+        assert_eq!(report.outcome, Outcome::Refused, "{report}");
+        let (passed, why) = step(&report, Step::Records);
+        assert_eq!(passed, Passed::No);
+        assert!(
+            why.contains("1 would become dead letters") && why.contains("plugin.trap"),
+            "{why}"
+        );
+        assert!(why.contains("the first at orders-0@7"), "{why}");
+        // Twice a hundred thousand steps or so is what it takes to echo.
+        world.set("{misbehave: slow, amount: 1}");
+        let report = world.reload();
+        assert_eq!(report.outcome, Outcome::Refused, "{report}");
+        assert_eq!(step(&report, Step::Records).0, Passed::Yes, "{report}");
+        let (passed, why) = step(&report, Step::Budget);
+        assert_eq!(passed, Passed::No);
+        assert!(why.contains("`reload.max_cpu_ratio` allows 3"), "{why}");
+        world.set("{on: no such text}");
+        let report = world.reload();
+        assert_eq!(report.outcome, Outcome::Swapped, "{report}");
+        assert_eq!(step(&report, Step::Records).1, "32, none newly refused beyond what is allowed");
+        assert_eq!(world.swaps(), 2);
     });
 }

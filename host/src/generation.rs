@@ -108,6 +108,7 @@ pub struct Generation {
 }
 
 /// One pipeline of a generation.
+#[derive(Clone)]
 pub struct Pipeline {
     /// Its name.
     pub name: Arc<str>,
@@ -432,6 +433,7 @@ impl Builder<'_> {
             topic: settings.dead_letter.topic.as_str().into(),
             pipeline: Arc::clone(name),
             generation: Arc::clone(generation),
+            counts: None,
         };
         Some(Pipeline {
             name: Arc::clone(name),

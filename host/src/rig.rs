@@ -10,7 +10,7 @@ use crate::deliver::{Access, Destination, Quota};
 use crate::generation::{Pipeline, Route};
 use crate::http::Client;
 use crate::kafka::Producer;
-use crate::plugin::{CallLimits, Chain, Forms, StandIn};
+use crate::plugin::{CallLimits, Chain, Forms, StandIn, Warm};
 use crate::record::{PartitionId, Record};
 use crate::schema::Schema;
 use crate::settle::{Budget, Debt, Partition, Settlement, Settlements};
@@ -72,7 +72,7 @@ pub(crate) fn dead_letters() -> Arc<DeadLetters> {
 
 pub(crate) fn origin() -> Arc<Origin> {
     let (topic, pipeline) = ("orders.dead".into(), "orders".into());
-    Arc::new(Origin { topic, pipeline, generation: "g1".into() })
+    Arc::new(Origin { topic, pipeline, generation: "g1".into(), counts: None })
 }
 
 /// The settings of a destination at an inlet.
@@ -111,7 +111,7 @@ pub(crate) fn pipeline(
         forms: Forms::default(),
         call: CallLimits::default(),
         stand_in: Some(stand_in),
-        warm: crate::plugin::Warm::default(),
+        warm: Warm::default(),
     };
     let origin = Origin { generation: generation.into(), ..(*origin()).clone() };
     Pipeline {

@@ -126,11 +126,6 @@ pub(super) fn restarts(
                 == (next.reload.watch, next.reload.poll_seconds),
             "the watching has begun",
         ),
-        (
-            "reload.recent_records",
-            ours.reload.recent_records == next.reload.recent_records,
-            "its memory is given out at the start",
-        ),
     ];
     let differs = differs.into_iter().filter(|(_, same, _)| !same);
     differs

@@ -339,10 +339,16 @@ impl reload::Live for Live {
     }
 
     fn swap(&self, next: &Candidate) -> Result<Vec<String>, String> {
-        match self.swap(&next.loaded, &next.generation) {
-            Ok(swapped) => Ok(swapped.sentences()),
-            Err(error) => Err(error.to_string()),
-        }
+        let swapped =
+            self.swap(&next.loaded, &next.generation).map_err(|error| error.to_string())?;
+        let recent = &self.shared.recent;
+        recent.keep(next.loaded.config.reload.recent_records);
+        recent.keep_only(|name| next.generation.pipelines.contains_key(name));
+        Ok(swapped.sentences())
+    }
+
+    fn look(&self) {
+        self.shared.ready.look();
     }
 }
 

@@ -127,7 +127,8 @@ impl App {
     ) -> Result<Self, StartError> {
         let began = Began::now();
         let (metrics, sink) = telemetry();
-        let mut gate = Gate { source, loader, sink: Arc::clone(&sink), recent: None };
+        let recent = Arc::<Recent>::default();
+        let gate = Gate { source, loader, sink: Arc::clone(&sink), recent: Arc::clone(&recent) };
         let passage = gate.pass(None, |_| Vec::new());
         let candidate = match passage.candidate {
             Ok(candidate) => candidate,
@@ -136,9 +137,8 @@ impl App {
                 return Err(StartError::Refused(refused.reason, problems));
             }
         };
-        gate.recent = Recent::new(candidate.loaded.config.reload.recent_records);
-        let recent = gate.recent.as_ref();
-        let mut app = Self::start_generation(&candidate, socket, metrics, sink, recent)?;
+        recent.keep(candidate.loaded.config.reload.recent_records);
+        let mut app = Self::start_generation(&candidate, socket, metrics, sink, &recent)?;
         let name = Arc::clone(&candidate.generation.name);
         let started = Decision::new(Outcome::Swapped, "started");
         let report = began.report(Cause::Start, started, passage.steps, [None, Some(&name)]);
@@ -147,6 +147,8 @@ impl App {
             gate,
             running: (candidate, report),
             live: Arc::clone(&app.live) as _,
+            beside: Arc::clone(&app.source.shared.beside),
+            budget: Arc::clone(&app.source.shared.budget),
             metrics: app.source.metrics.clone(),
             tried: Box::new(app.watch.follow()),
         })?;
@@ -165,7 +167,7 @@ impl App {
     /// As [`App::start`], with a candidate that was built already; nothing is reloaded.
     pub fn start_candidate(candidate: &Candidate) -> Result<Self, StartError> {
         let (metrics, sink) = telemetry();
-        Self::start_generation(candidate, None, metrics, sink, None)
+        Self::start_generation(candidate, None, metrics, sink, &Arc::default())
     }
 
     fn start_generation(
@@ -173,14 +175,13 @@ impl App {
         socket: Option<Socket>,
         metrics: Metrics,
         sink: Sink,
-        recent: Option<&Arc<Recent>>,
+        recent: &Arc<Recent>,
     ) -> Result<Self, StartError> {
         let config = &loaded.config;
-        let latch = Latch::new();
+        let (latch, quota) = (Latch::new(), Arc::new(Quota::new(&config.quota)));
         metrics.set_generation(&generation.name, live::digests(generation));
         let faults = Faults::new(metrics.clone());
         latch.release(Part::Generation);
-        let quota = Arc::new(Quota::new(&config.quota));
         let none = aep::Delivery { access: None, destinations: None, outboxes: &Outboxes::new() };
         let (access, outboxes) = aep::outboxes(config, &quota, &none)?;
         let budget = Arc::new(Budget::new(config.limits.in_flight_bytes));
@@ -197,8 +198,9 @@ impl App {
             partitions: assigned.count(),
             metrics: metrics.clone(),
             sink,
+            recent: Arc::clone(recent),
+            beside: Arc::default(),
             stop: Arc::default(),
-            recent: recent.cloned(),
         });
         let runtime = runtime()?;
         let site = live::Site::new(&runtime);

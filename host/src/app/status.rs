@@ -25,7 +25,7 @@ use crate::transform::{Begun, Current, Shared};
 /// Everything that is asked.
 pub(super) struct Source {
     started: Instant,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     live: Arc<Live>,
     assigned: Arc<Assigned>,
     quota: Arc<Quota>,

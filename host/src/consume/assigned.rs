@@ -303,7 +303,7 @@ impl Assigned {
     /// was taken away meanwhile, and its records come again elsewhere.
     pub(super) fn apply(&self, settled: &mut Vec<Settled>) {
         let mut partitions = self.held();
-        for Settled { partition, offset, how, blamed } in settled.drain(..) {
+        for Settled { partition, offset, how, blamed, excused } in settled.drain(..) {
             let held = partitions.get_mut(&partition.id);
             let Some(held) = held.filter(|held| held.lane.partition.term == partition.term) else {
                 continue;
@@ -311,6 +311,7 @@ impl Assigned {
             held.tracker.settle(offset);
             held.counters.settled(how);
             if held.halted.is_none()
+                && !excused
                 && let Some(reason) = self.storm(&held.lane.pipeline, how, blamed)
             {
                 self.halt(&mut partitions, &partition.id, &reason, true);

@@ -215,6 +215,19 @@ fn invariant_9_a_beginning_beyond_the_log_halts_and_stays_halted_over_a_rebalanc
 }
 
 #[test]
+fn dead_letters_of_a_canary_halt_nothing() {
+    let world = World::new();
+    world.assign(&rig::partition_id());
+    for offset in 0..20 {
+        let mut debt = world.begin(offset);
+        debt.excuse();
+        debt.settle(Settlement::DeadLettered);
+        world.moved();
+    }
+    assert_eq!(world.halted().get("orders"), Some(&false));
+}
+
+#[test]
 fn a_storm_of_dead_letters_halts_its_pipeline() {
     let world = World::new();
     world.assign(&rig::partition_id());

@@ -110,8 +110,12 @@ mod tests {
         let id = PartitionId { topic: "orders".into(), partition: 3 };
         let partition = Partition::new(id, 1, Arc::new(Budget::new(1 << 20)), Arc::default());
         let debt = Debt::new(Arc::new(partition), record.clone());
-        let origin =
-            Origin { topic: "dead".into(), pipeline: "pos".into(), generation: "abc".into() };
+        let origin = Origin {
+            topic: "dead".into(),
+            pipeline: "pos".into(),
+            generation: "abc".into(),
+            counts: None,
+        };
         let mut fault = Fault::new(Code::Refused, "AEP answered 400: no");
         fault.trace = Some("somewhere".to_owned());
         let headers = headers(&debt, &fault, &origin, accepted);

@@ -19,6 +19,7 @@ pub use self::accepted::Accepted;
 use crate::fault::{Code, Domain, Fault};
 use crate::kafka::{Letter, Producer, Refusal};
 use crate::record::Header;
+use crate::reload::counts::Counts;
 use crate::settle::{Debt, Settlement};
 use crate::stop;
 use crate::telemetry::Faults;
@@ -56,6 +57,8 @@ pub struct Origin {
     pub pipeline: Arc<str>,
     /// The generation.
     pub generation: Arc<str>,
+    /// What becomes of its records, where somebody counts it.
+    pub counts: Option<Arc<Counts>>,
 }
 
 impl DeadLetters {
@@ -86,6 +89,14 @@ impl DeadLetters {
         }
         let (id, offset) = (&debt.partition().id, debt.record.offset);
         self.faults.count(&origin.pipeline, fault.code, id, offset);
+        let mut is_canarys = false;
+        if let Some(counts) = &origin.counts {
+            counts.dead_lettered(fault.code, id, offset);
+            is_canarys = counts.is_candidates();
+        }
+        if is_canarys {
+            debt.excuse();
+        }
         let headers = headers(&debt, fault, origin, accepted);
         // Invariant 4: a letter that waits is in flight with all that it carries.
         if fault.domain() == Domain::Plugin

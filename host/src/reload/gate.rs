@@ -3,7 +3,7 @@
 //! What is read is read once, so that what was checked is what will run. Everything that costs happens
 //! here, on a thread that lets the workers go first and in the compiler's process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::recent::{Recent, prove};
@@ -84,8 +84,8 @@ pub struct Gate {
     pub loader: Loader,
     /// Where guests' lines go.
     pub sink: Sink,
-    /// The last real records, where they are kept.
-    pub recent: Option<Arc<Recent>>,
+    /// The last records of what runs.
+    pub recent: Arc<Recent>,
 }
 
 /// How a candidate came through the gate.
@@ -98,6 +98,17 @@ pub struct Passage {
     pub tried: Fingerprint,
 }
 
+/// A candidate ahead of the gate.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    /// Its configuration, where that is not the one that candidates come from.
+    pub(super) file: Option<&'a Path>,
+    /// What runs.
+    pub(super) running: Option<&'a Candidate>,
+    /// Whether it has to do as well as what runs on recent records.
+    pub(super) proves: bool,
+}
+
 impl Gate {
     /// Reads a candidate and takes it through all steps. `refuses` says what of it cannot be swapped
     /// while the process runs.
@@ -106,14 +117,31 @@ impl Gate {
         running: Option<&Candidate>,
         refuses: impl Fn(&Loaded) -> Vec<String> + Send + Sync,
     ) -> Passage {
-        let (inputs, read) = self.source.read();
+        self.pass_as(Entry { file: None, running, proves: true }, refuses)
+    }
+
+    /// The same for a candidate that may be in another file, or need not do as well as what runs.
+    pub(super) fn pass_as(
+        &self,
+        entry: Entry<'_>,
+        refuses: impl Fn(&Loaded) -> Vec<String> + Send + Sync,
+    ) -> Passage {
+        let (inputs, read) = match (entry.file, &self.source) {
+            (None, source) => source.read(),
+            (Some(file), Source::File(_, environment)) => {
+                Source::File(file.to_owned(), environment.clone()).read()
+            }
+            (Some(file), Source::Assembled(_)) => {
+                Source::File(file.to_owned(), Environment::default()).read()
+            }
+        };
         let mut steps = Steps::default();
         // A guest needs a worker's stack, and nobody is to wait for what it does meanwhile.
         let passed = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("gate".into());
             let gate = || {
                 step_back();
-                self.candidate(read, running, refuses, &mut steps)
+                self.candidate(read, entry, refuses, &mut steps)
             };
             match thread.stack_size(WORKER_STACK_BYTES).spawn_scoped(scope, gate) {
                 Ok(thread) => thread.join().unwrap_or_else(|_| Err(stopped("the gate panicked"))),
@@ -128,7 +156,7 @@ impl Gate {
     fn candidate(
         &self,
         read: Result<Loaded, ConfigErrors>,
-        running: Option<&Candidate>,
+        entry: Entry<'_>,
         refuses: impl Fn(&Loaded) -> Vec<String>,
         steps: &mut Steps,
     ) -> Result<Candidate, Decision> {
@@ -140,7 +168,7 @@ impl Gate {
         if !restart.is_empty() {
             return Err(Decision::new(Outcome::RestartNeeded, restart.join("; ")));
         }
-        let before = running.map(|running| &*running.generation);
+        let before = entry.running.map(|running| &*running.generation);
         let generation = match Generation::build(&loaded, &self.loader, before) {
             Ok(generation) => generation,
             Err(refusals) => {
@@ -156,7 +184,7 @@ impl Gate {
         }
         steps.passed(Step::Start, String::new());
         self.samples(&loaded, &generation, &hooks, steps)?;
-        if let Some(running) = before {
+        if let Some(running) = before.filter(|_| entry.proves) {
             self.beside(running, &generation, &loaded, &hooks, steps)?;
         }
         Ok(Candidate { loaded: Arc::new(loaded), generation: Arc::new(generation) })
@@ -177,7 +205,7 @@ impl Gate {
             let Some(before) = running.pipelines.get(name).filter(|b| !b.maps_as(pipeline)) else {
                 continue;
             };
-            let recent = self.recent.as_ref().map(|recent| recent.of(name)).unwrap_or_default();
+            let recent = self.recent.of(name);
             let is_real = !recent.is_empty();
             let records = if is_real { recent } else { samples::records(loaded, pipeline) };
             if records.is_empty() {
@@ -295,10 +323,10 @@ fn workers(loaded: &Loaded) -> usize {
 }
 
 /// Lets the workers go first.
-fn step_back() {
+pub(super) fn step_back() {
     // Elsewhere it would be the whole process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(STEP_BACK) {
-        tracing::debug!(%error, "the gate's thread does not step back");
+        tracing::debug!(%error, "a thread beside the data path does not step back");
     }
 }

@@ -4,28 +4,44 @@
 //! One thread takes one request after the other. What it decides stands in a [`Report`]; a candidate
 //! that does not pass the [`gate`] leaves nothing else behind (Invariant 6).
 
+mod ask;
+pub mod beside;
+pub mod canary;
 pub mod compare;
+pub mod counts;
 mod gate;
 mod measure;
 pub mod recent;
 mod report;
+pub mod shadow;
+mod trials;
 mod watch;
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+pub use ask::{CanaryAsk, ShadowAsk};
 pub use gate::{Candidate, Gate, Passage, Source};
 pub use report::{Began, Cause, Decision, Outcome, Passed, Report, StepReport};
 pub use watch::Watch;
 
+use self::beside::Beside;
+use self::canary::{Canary, CanaryReport};
+use self::shadow::{Shadow, ShadowReport};
+use self::trials::{Contender, Place};
 use crate::config::{Fingerprint, Loaded};
+use crate::settle::Budget;
 use crate::telemetry::{Metrics, ReloadLabels};
 
 /// Reports that are kept, the newest of them.
 const REPORTS: usize = 16;
+
+/// How often a canary is judged.
+const JUDGE_EVERY: Duration = Duration::from_millis(500);
 
 /// What the thread can be asked for.
 #[derive(Debug)]
@@ -34,6 +50,16 @@ pub enum Ask {
     Reload,
     /// Go back to the generation before.
     Rollback,
+    /// Let a candidate run beside what runs, and compare.
+    Shadow(ShadowAsk),
+    /// End the shadow.
+    StopShadow,
+    /// Give a candidate a share of the keys.
+    Canary(CanaryAsk),
+    /// Take them back.
+    StopCanary,
+    /// Give it all of them.
+    PromoteCanary,
 }
 
 /// The data path, as far as a generation can be put into it.
@@ -44,6 +70,9 @@ pub trait Live: Send + Sync + 'static {
     /// Puts a generation in the place of the one that runs; what that did, a sentence each. An error says
     /// why it cannot, and nothing was changed.
     fn swap(&self, next: &Candidate) -> Result<Vec<String>, String>;
+
+    /// Workers that have nothing to do look what runs beside.
+    fn look(&self) {}
 }
 
 /// A request and where its report goes.
@@ -65,6 +94,8 @@ pub struct Reloader {
 struct Seen {
     reports: Mutex<VecDeque<Report>>,
     previous: Mutex<Option<Arc<str>>>,
+    shadow: Mutex<Option<Arc<Shadow>>>,
+    canary: Mutex<Option<Arc<Canary>>>,
 }
 
 /// What the thread needs.
@@ -75,6 +106,10 @@ pub struct Parts {
     pub running: (Candidate, Report),
     /// Where it runs.
     pub live: Arc<dyn Live>,
+    /// Where workers look for what runs beside.
+    pub beside: Arc<Beside>,
+    /// The budget of bytes in flight.
+    pub budget: Arc<Budget>,
     /// What is counted.
     pub metrics: Metrics,
     /// Told what was tried last, whatever came of it.
@@ -93,6 +128,9 @@ impl Reloader {
             running,
             previous: None,
             live: parts.live,
+            place: Place { beside: parts.beside, budget: parts.budget },
+            contender: None,
+            is_elsewhere: false,
             metrics: parts.metrics,
             tell: parts.tried,
             seen: Arc::clone(&seen),
@@ -114,6 +152,18 @@ impl Reloader {
     /// The newest reports, the newest first.
     pub fn reports(&self) -> Vec<Report> {
         self.seen.reports().iter().rev().cloned().collect()
+    }
+
+    /// What came of the last shadow, or comes of the one that runs.
+    pub fn shadow(&self) -> Option<ShadowReport> {
+        let shadow = self.seen.shadow().clone();
+        shadow.map(|shadow| shadow.report())
+    }
+
+    /// What came of the last canary, or comes of the one that runs.
+    pub fn canary(&self) -> Option<CanaryReport> {
+        let canary = self.seen.canary().clone();
+        canary.map(|canary| canary.report())
     }
 
     /// The generation that a rollback returns to.
@@ -145,6 +195,12 @@ struct Thread {
     /// What was tried last.
     tried: Fingerprint,
     live: Arc<dyn Live>,
+    /// Where something may run beside.
+    place: Place,
+    /// A canary that runs.
+    contender: Option<Contender>,
+    /// Whether what runs came from another file than the one that a reload reads.
+    is_elsewhere: bool,
     metrics: Metrics,
     tell: Box<dyn Fn(Fingerprint) + Send>,
     seen: Arc<Seen>,
@@ -152,18 +208,42 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, asked: &Receiver<Request>) {
-        while let Ok(Request { ask, cause, answer }) = asked.recv() {
-            let began = Began::now();
-            let before = Arc::clone(&self.running.generation.name);
-            let (decision, steps) = match ask {
-                Ask::Reload => self.reload(cause),
-                Ask::Rollback => (self.roll_back(), Vec::new()),
+        loop {
+            let request = if self.has_canary() {
+                asked.recv_timeout(JUDGE_EVERY)
+            } else {
+                asked.recv().map_err(RecvTimeoutError::from)
+            };
+            let (began, before) = (Began::now(), Arc::clone(&self.running.generation.name));
+            let (cause, (decision, steps), answer) = match request {
+                Ok(Request { ask, cause, answer }) => {
+                    (cause, self.answer(ask, cause), Some(answer))
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => match self.judge_canary() {
+                    Some(decision) => (Self::BY_ITSELF, (decision, Vec::new()), None),
+                    None => continue,
+                },
             };
             let running = Arc::clone(&self.running.generation.name);
             let report = began.report(cause, decision, steps, [Some(&*before), Some(&*running)]);
             self.note(&report);
             // Whoever asked may have gone.
-            drop(answer.send(report));
+            if let Some(answer) = answer {
+                drop(answer.send(report));
+            }
+        }
+    }
+
+    fn answer(&mut self, ask: Ask, cause: Cause) -> (Decision, Vec<StepReport>) {
+        match ask {
+            Ask::Reload => self.reload(cause),
+            Ask::Rollback => (self.roll_back(), Vec::new()),
+            Ask::Shadow(ask) => self.start_shadow(&ask),
+            Ask::StopShadow => (self.stop_shadow(), Vec::new()),
+            Ask::Canary(ask) => self.start_canary(&ask),
+            Ask::StopCanary => (self.stop_canary(), Vec::new()),
+            Ask::PromoteCanary => (self.promote_canary(), Vec::new()),
         }
     }
 
@@ -197,7 +277,7 @@ impl Thread {
                 Vec::new(),
             );
         }
-        if running.again() == running {
+        if !self.is_elsewhere && running.again() == running {
             self.follow(running);
             return (Decision::new(Outcome::Unchanged, "the files hold what runs"), Vec::new());
         }
@@ -207,6 +287,7 @@ impl Thread {
             Err(refused) => refused,
             Ok(candidate) if self.running.is_same(&candidate) => {
                 self.running = candidate;
+                self.is_elsewhere = false;
                 Decision::new(Outcome::Unchanged, "what changed in the files makes no difference")
             }
             Ok(candidate) => self.swap(candidate, "all steps are passed"),
@@ -230,6 +311,8 @@ impl Thread {
             Ok(effects) => effects,
             Err(reason) => return Decision::new(Outcome::Refused, reason),
         };
+        self.end_trials();
+        self.is_elsewhere = false;
         let name = Arc::clone(&candidate.generation.name);
         self.previous = Some(std::mem::replace(&mut self.running, candidate));
         *self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);

@@ -1,9 +1,11 @@
 //! The last real records of each pipeline, and what the gate makes of them.
 //!
 //! They are kept where `reload.recent_records` asks for it, in memory only, bounded in number and bytes.
+#![expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,9 +31,10 @@ const CALL: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The last records of each pipeline.
+#[derive(Default)]
 pub struct Recent {
-    /// The most of one pipeline.
-    records: usize,
+    /// The most of one pipeline; 0 keeps none.
+    records: AtomicUsize,
     pipelines: Mutex<BTreeMap<Arc<str>, Ring>>,
 }
 
@@ -51,13 +54,28 @@ impl Ring {
 }
 
 impl Recent {
-    /// Keeps the last so many of each pipeline; none where none are asked for.
-    pub fn new(records: usize) -> Option<Arc<Self>> {
-        (records > 0).then(|| Arc::new(Self { records, pipelines: Mutex::default() }))
+    /// Keeps the last so many of each pipeline from now on, and forgets the others.
+    pub fn keep(&self, records: usize) {
+        self.records.store(records, Ordering::Relaxed);
+        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        for ring in pipelines.values_mut() {
+            while ring.records.len() > records {
+                ring.pop();
+            }
+        }
+    }
+
+    /// The most of one pipeline; 0 keeps none.
+    pub fn kept(&self) -> usize {
+        self.records.load(Ordering::Relaxed)
     }
 
     /// Notes the records of a call. The contents are shared with whoever holds them, not copied.
     pub fn note(&self, pipeline: &Arc<str>, partition: &PartitionId, records: &[Record]) {
+        let most = self.kept();
+        if most == 0 {
+            return;
+        }
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         let others = pipelines.len() + usize::from(!pipelines.contains_key(pipeline));
         let ring = pipelines.entry(Arc::clone(pipeline)).or_default();
@@ -66,9 +84,9 @@ impl Recent {
             ring.records.push_back((partition.clone(), record.clone()));
         }
         let room = MAX_BYTES / others.max(1);
-        for ring in pipelines.values_mut() {
-            while ring.records.len() > self.records || ring.bytes > room {
-                ring.pop();
+        for kept in pipelines.values_mut() {
+            while kept.records.len() > most || kept.bytes > room {
+                kept.pop();
             }
         }
     }
@@ -122,11 +140,11 @@ pub fn prove(
     let mut compare = Compare::new(running, candidate, hooks, Show::default());
     let (given, calls) = (records.len() as u64, calls(records));
     let began = Instant::now();
-    for (partition, records) in &calls {
-        compare.run(partition, records)?;
-        let refused = compare.comparison().newly_refused();
+    for (partition, call) in &calls {
+        compare.run(partition, call)?;
+        let bad = compare.comparison().newly_refused();
         // Enough is known, and each further record may cost a second.
-        if refused > most(given, allowed) || began.elapsed() > PATIENCE {
+        if bad > most(given, allowed) || began.elapsed() > PATIENCE {
             break;
         }
     }
@@ -244,23 +262,28 @@ mod tests {
 
     #[test]
     fn the_last_records_are_kept_and_few_of_each_call() {
-        assert!(Recent::new(0).is_none());
-        let (recent, name) = (Recent::new(20).unwrap(), "orders".into());
+        let (recent, name) = (Recent::default(), "orders".into());
+        recent.note(&name, &partition(0), &[record(0, 1)]);
+        assert_eq!(offsets(&recent, "orders"), [0; 0], "nobody asked for any");
+        recent.keep(20);
         let call: Vec<Record> = (0..100).map(|offset| record(offset, 1)).collect();
         recent.note(&name, &partition(0), &call);
         assert_eq!(offsets(&recent, "orders"), (0..16).collect::<Vec<_>>());
         recent.note(&name, &partition(0), &call[50..60]);
         assert_eq!(offsets(&recent, "orders"), (6..16).chain(50..60).collect::<Vec<_>>());
-        recent.keep_only(|name| name != "orders");
+        recent.keep(3);
+        assert_eq!(offsets(&recent, "orders"), [57, 58, 59]);
+        recent.keep_only(|kept| kept != "orders");
         assert_eq!(offsets(&recent, "orders"), [0; 0]);
     }
 
     #[test]
     fn invariant_4_recent_records_of_all_pipelines_share_their_room() {
-        let recent = Recent::new(1_000).unwrap();
+        let recent = Recent::default();
+        recent.keep(1_000);
         for offset in 0..10 {
-            for name in ["a", "b"] {
-                recent.note(&name.into(), &partition(0), &[record(offset, 1_000_000)]);
+            for pipeline in ["a", "b"] {
+                recent.note(&pipeline.into(), &partition(0), &[record(offset, 1_000_000)]);
             }
         }
         assert_eq!((offsets(&recent, "a"), offsets(&recent, "b")), (vec![8, 9], vec![8, 9]));
@@ -316,10 +339,10 @@ mod tests {
         assert_eq!((proof.refused, proof.comparison.newly_rejected), (None, 4));
 
         let spoils: StandIn = |_, records| records.iter().map(|_| event("{\"name\":1}")).collect();
-        let refused = proved(spoils, &lenient).refused.unwrap();
+        let spoilt = proved(spoils, &lenient).refused.unwrap();
         assert!(
-            refused.contains("most of them for schema.invalid DCVS-1104-400 at `/name`"),
-            "{refused}"
+            spoilt.contains("most of them for schema.invalid DCVS-1104-400 at `/name`"),
+            "{spoilt}"
         );
         assert_eq!(proved(GOOD, &strict).refused, None);
     }

@@ -46,11 +46,13 @@ impl Budget {
         self.limit / 2 / partitions.max(8)
     }
 
-    pub(super) fn charge(&self, bytes: usize) {
+    /// Adds to what is in flight.
+    pub(crate) fn charge(&self, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn release(&self, bytes: usize) {
+    /// Takes from what is in flight.
+    pub(crate) fn release(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

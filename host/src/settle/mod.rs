@@ -133,6 +133,8 @@ pub struct Debt {
     weight: usize,
     /// The plugin that failed on it, if one did.
     blamed: Option<Arc<str>>,
+    /// Whether what becomes of it says nothing of the pipeline.
+    excused: bool,
 }
 
 impl Debt {
@@ -140,7 +142,7 @@ impl Debt {
     pub fn new(partition: Arc<Partition>, record: Record) -> Self {
         let weight = record.weight();
         partition.begun.fetch_add(weight, Ordering::Relaxed);
-        Self { record, partition, weight, blamed: None }
+        Self { record, partition, weight, blamed: None, excused: false }
     }
 
     /// The record's partition.
@@ -160,6 +162,11 @@ impl Debt {
         self.blamed = Some(plugin.into());
     }
 
+    /// Notes that what becomes of the record is a canary's: it says nothing of the pipeline.
+    pub fn excuse(&mut self) {
+        self.excused = true;
+    }
+
     /// Closes the record.
     pub fn settle(mut self, how: Settlement) {
         self.partition.settlements.push(Settled {
@@ -167,6 +174,7 @@ impl Debt {
             offset: self.record.offset,
             how,
             blamed: self.blamed.take(),
+            excused: self.excused,
         });
     }
 }
@@ -189,6 +197,8 @@ pub struct Settled {
     pub how: Settlement,
     /// The plugin that failed on it, if one did.
     pub blamed: Option<Arc<str>>,
+    /// Whether that is to halt nothing: another rule watches it.
+    pub excused: bool,
 }
 
 /// Settlements on their way to the consumer. Bounded by the records in flight, which the budget

@@ -53,7 +53,12 @@ impl Owed {
         let mut accepted = std::mem::take(&mut state.accepted);
         drop(state);
         match (debt, refused) {
-            (Some(debt), None) => debt.settle(Settlement::Delivered),
+            (Some(debt), None) => {
+                if let Some(counts) = &self.origin.counts {
+                    counts.delivered();
+                }
+                debt.settle(Settlement::Delivered);
+            }
             (Some(debt), Some(fault)) => {
                 accepted.sort_unstable();
                 self.dead_letters.send(debt, &fault, &self.origin, &accepted);

@@ -283,7 +283,7 @@ impl Ready {
     }
 
     /// Has all workers look for another generation.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         self.lock().looks += 1;
         self.any.notify_all();
         self.spare.notify_all();

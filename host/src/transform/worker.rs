@@ -16,6 +16,8 @@ use crate::generation::{Generation, Pipeline};
 use crate::id::Place;
 use crate::plugin::{Hooks, Outcome, RunError, Runner, Sink, WORKER_STACK_BYTES};
 use crate::record::{Event, Record};
+use crate::reload::beside::{Beside, Trial};
+use crate::reload::canary::{Pair, merge};
 use crate::reload::recent::Recent;
 use crate::settle::{Budget, Debt, Owed, Settlement};
 use crate::stop;
@@ -45,10 +47,12 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Where guests' lines go.
     pub sink: Sink,
+    /// The last records of each pipeline.
+    pub recent: Arc<Recent>,
+    /// What runs beside the generation.
+    pub beside: Arc<Beside>,
     /// Once true, running calls end, nothing decided.
     pub stop: Arc<AtomicBool>,
-    /// The last records, where a reload is to try them.
-    pub recent: Option<Arc<Recent>>,
 }
 
 impl Shared {
@@ -127,6 +131,8 @@ struct Worker {
     looked: u64,
     /// This worker's own instances, by pipeline of the generation.
     runners: BTreeMap<Arc<str>, Runner>,
+    /// The same, of a canary's candidate.
+    beside: BTreeMap<Arc<str>, Runner>,
 }
 
 impl Worker {
@@ -166,6 +172,7 @@ impl Worker {
             current,
             looked: 0,
             runners: BTreeMap::new(),
+            beside: BTreeMap::new(),
         }
     }
 
@@ -183,6 +190,8 @@ impl Worker {
     fn run(mut self) {
         loop {
             let turn = self.shared.ready.take(self.spare, &mut self.looked);
+            // What a canary leaves is there for the generation that it may have become.
+            self.look_beside();
             // Invariant 5: a record begins and ends under the generation of its call.
             let lane = match turn {
                 Turn::Lane(lane) => {
@@ -245,6 +254,13 @@ impl Worker {
         }
     }
 
+    /// Leaves a canary's instances to others when it is over.
+    fn look_beside(&mut self) {
+        if !self.beside.is_empty() && self.shared.beside.get().is_none() {
+            std::mem::take(&mut self.beside).into_values().for_each(Runner::park);
+        }
+    }
+
     fn process(&mut self, lane: &Arc<Lane>, mut records: Vec<Record>) {
         let current = Arc::clone(&self.current);
         let Some(first) = records.first().map(|record| record.offset) else { return };
@@ -254,8 +270,11 @@ impl Worker {
             return lane.postpone(records, Instant::now() + START_AGAIN);
         };
         lane.note(current.number, &current.generation.name, first);
-        let transformed = self.transform(&pipeline, lane, &records);
-        self.count_usage(&pipeline);
+        let canary = self.shared.beside.canary(&pipeline);
+        let transformed = match &canary {
+            None => self.transform(&pipeline, lane, &records, false),
+            Some(pair) => self.transform_both(pair, lane, &records),
+        };
         let outcomes = match transformed {
             Ok(outcomes) => outcomes,
             Err(RunError::Stopped) => return,
@@ -267,14 +286,16 @@ impl Worker {
             }
         };
         stop::point("transformed");
-        if let Some(recent) = &self.shared.recent {
-            recent.note(&pipeline.name, &lane.partition.id, &records);
-        }
         // Invariant 4: what became too much for one turn waits for the lane's next, which comes when
         // its share allows.
         lane.put_back(records.split_off(outcomes.len().min(records.len())));
+        self.show(&pipeline, lane, &records);
         let mut outgoing = Outgoing::new(&self.shared, &current, &pipeline, lane);
         for (record, outcome) in records.into_iter().zip(outcomes) {
+            if let Some(pair) = &canary {
+                outgoing.pipeline = pair.side(pair.takes(&lane.partition.id, &record));
+            }
+            outgoing.count(&outcome);
             let debt = Debt::new(Arc::clone(&lane.partition), record);
             match outcome {
                 Outcome::Emit(events) => outgoing.emit(debt, events),
@@ -285,10 +306,24 @@ impl Worker {
         outgoing.push();
     }
 
-    fn count_usage(&mut self, pipeline: &Pipeline) {
+    /// Lets those who want to see records see some.
+    fn show(&self, pipeline: &Arc<Pipeline>, lane: &Lane, records: &[Record]) {
+        let (shared, partition) = (&self.shared, &lane.partition.id);
+        shared.recent.note(&pipeline.name, partition, records);
+        if let Some(Trial::Shadow(tap)) = shared.beside.get() {
+            tap.offer(pipeline, partition, records, || shared.ready.waiting() > 0);
+        }
+    }
+
+    fn count_usage(&mut self, pipeline: &Pipeline, is_beside: bool) {
         let metrics = &self.shared.metrics;
-        let Some(runner) = self.runners.get_mut(&pipeline.name) else { return };
-        for (usage, plugin) in runner.take_usage().into_iter().zip(&pipeline.chain.plugins) {
+        let runners = if is_beside { &mut self.beside } else { &mut self.runners };
+        let Some(runner) = runners.get_mut(&pipeline.name) else { return };
+        let used = runner.take_usage();
+        if let Some(counts) = &pipeline.origin.counts {
+            counts.used(&used);
+        }
+        for (usage, plugin) in used.into_iter().zip(&pipeline.chain.plugins) {
             let labels = PluginLabels {
                 pipeline: Arc::clone(&pipeline.name),
                 plugin: plugin.name.as_str().into(),
@@ -307,12 +342,49 @@ impl Worker {
         pipeline: &Pipeline,
         lane: &Lane,
         records: &[Record],
+        is_beside: bool,
     ) -> Result<Vec<Outcome>, RunError> {
-        let runner = self
-            .runners
-            .entry(Arc::clone(&pipeline.name))
-            .or_insert_with(|| Runner::warm(Arc::clone(&pipeline.chain), self.hooks.clone()));
-        runner.transform(&lane.partition.id, records)
+        let runners = if is_beside { &mut self.beside } else { &mut self.runners };
+        let new = || Runner::warm(Arc::clone(&pipeline.chain), self.hooks.clone());
+        let runner = runners.entry(Arc::clone(&pipeline.name)).or_insert_with(new);
+        if !Arc::ptr_eq(runner.chain(), &pipeline.chain) {
+            // Of the canary before this one.
+            std::mem::replace(runner, new()).park();
+        }
+        let transformed = runner.transform(&lane.partition.id, records);
+        self.count_usage(pipeline, is_beside);
+        transformed
+    }
+
+    /// The same, where some of the records are a candidate's.
+    fn transform_both(
+        &mut self,
+        pair: &Pair,
+        lane: &Lane,
+        records: &[Record],
+    ) -> Result<Vec<Outcome>, RunError> {
+        let sides: Vec<bool> =
+            records.iter().map(|record| pair.takes(&lane.partition.id, record)).collect();
+        let mut both = [Vec::new(), Vec::new()];
+        for (is_candidates, outcomes) in [false, true].into_iter().zip(&mut both) {
+            let ours = records.iter().zip(&sides).filter(|(_, side)| **side == is_candidates);
+            let ours: Vec<Record> = ours.map(|(record, _)| record.clone()).collect();
+            if ours.is_empty() {
+                continue;
+            }
+            match self.transform(pair.side(is_candidates), lane, &ours, is_candidates) {
+                Ok(given) => *outcomes = given,
+                Err(error @ RunError::Start(_)) if is_candidates => {
+                    // Invariant 5: nothing is decided, and next time the records are the running
+                    // generation's.
+                    pair.give_up(&error);
+                    return Ok(Vec::new());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let [running, candidate] = both;
+        Ok(merge(&sides, running, candidate))
     }
 }
 
@@ -342,6 +414,15 @@ impl<'a> Outgoing<'a> {
         lane: &'a Lane,
     ) -> Self {
         Self { shared, current, pipeline, lane, events: BTreeMap::new() }
+    }
+
+    /// Counts a record for whoever holds its generation against another.
+    fn count(&self, outcome: &Outcome) {
+        let Some(counts) = &self.pipeline.origin.counts else { return };
+        counts.mapped(1);
+        if matches!(outcome, Outcome::Filter(_)) {
+            counts.filtered();
+        }
     }
 
     /// Checks all events of a record, and only then keeps any for sending (Invariant 2).
@@ -462,8 +543,9 @@ mod tests {
                 partitions: Arc::default(),
                 metrics: Metrics::new(),
                 sink: Arc::new(|_| {}),
+                recent: Arc::default(),
+                beside: Arc::default(),
                 stop: Arc::default(),
-                recent: None,
             };
             let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
             let schema = Arc::new(Schema::load(&schema.to_string(), settings.mode).unwrap());

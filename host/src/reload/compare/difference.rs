@@ -163,8 +163,8 @@ mod tests {
         let mut list = Vec::new();
         let mut found = |path: &str, difference: Difference<'_>| {
             let shown = |side: Option<&Entity<'_>>| side.map(text).unwrap_or_default();
-            let (before, after) = (shown(difference.before), shown(difference.after));
-            list.push(format!("{path} {:?} {before} {after}", difference.kind));
+            let (old, new) = (shown(difference.before), shown(difference.after));
+            list.push(format!("{path} {:?} {old} {new}", difference.kind));
         };
         let is_known = |key: &str| !key.contains('@');
         Walk { is_known: &is_known, found: &mut found, path: String::new() }.go(&before, &after);
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(found(r#"{"a":"\u0041","b":1}"#, r#"{"b":1,"a":"A"}"#), [""; 0]);
         assert_eq!(found(r#"{"a":1.0}"#, r#"{"a":1.00}"#), [""; 0]);
         assert_eq!(found(r#"{"a":1}"#, r#"{"a":1.0}"#), ["/a Changed 1 1.0"]);
-        assert_eq!(found(r#"{"a":null}"#, r#"{}"#), ["/a Removed null "]);
+        assert_eq!(found(r#"{"a":null}"#, "{}"), ["/a Removed null "]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What runs against a candidate, over the same records: the one mechanism behind the gate's recent
 //! records, a shadow, and whoever wants to know what a change would do.
+#![expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
 
 mod difference;
 mod report;
@@ -71,8 +72,8 @@ impl Compare {
             let after = self.candidate.attempt(partition, rest).map_err(CompareError::Candidate)?;
             let telling = Telling { sides: [&self.running, &self.candidate], show: &self.show };
             // Where one side has decided less, what is left is run again: it becomes the same.
-            for ((record, before), after) in rest.iter().zip(&before).zip(&after) {
-                let pair = Pair { partition, offset: record.offset, before, after };
+            for ((record, ours), theirs) in rest.iter().zip(&before).zip(&after) {
+                let pair = Pair { partition, offset: record.offset, before: ours, after: theirs };
                 self.tally.add(&pair, &telling);
                 done += 1;
             }

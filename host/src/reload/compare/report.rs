@@ -1,4 +1,5 @@
 //! What came of a comparison, for an answer and for people.
+#![expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
 
 use std::fmt;
 
@@ -124,8 +125,9 @@ impl Comparison {
         self.equal + self.refused_by_both == self.records
     }
 
-    fn counts(&self) -> impl Iterator<Item = (u64, &'static str)> {
-        [
+    /// How many records there were and what became of them, in words.
+    pub fn counts(&self) -> String {
+        let counts = [
             (self.equal, "equal"),
             (self.changed, "changed"),
             (self.newly_rejected, "newly rejected"),
@@ -134,18 +136,18 @@ impl Comparison {
             (self.newly_filtered, "newly filtered"),
             (self.newly_emitted, "no longer filtered"),
             (self.refused_by_both, "dead letters under both"),
-        ]
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
+        ];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<String> = counts.map(|(count, word)| format!("{count} {word}")).collect();
+        let nothing = if counts.is_empty() { "nothing to compare" } else { "" };
+        format!("{} records: {}{nothing}", self.records, counts.join(", "))
     }
 }
 
 /// A page for people.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts: Vec<String> = self.counts().map(|(n, word)| format!("{n} {word}")).collect();
-        let nothing = if counts.is_empty() { "nothing to compare" } else { "" };
-        writeln!(f, "{} records: {}{nothing}", self.records, counts.join(", "))?;
+        writeln!(f, "{}", self.counts())?;
         for path in &self.paths {
             path.page(f)?;
         }

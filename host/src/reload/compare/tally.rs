@@ -129,8 +129,8 @@ impl Tally {
         };
         let mut changes = Changes { tally: self, pair, show: telling.show, seen: BTreeSet::new() };
         if before.len() == after.len() {
-            for (before, after) in before.iter().zip(after) {
-                changes.event(before, after, telling);
+            for (ours, theirs) in before.iter().zip(after) {
+                changes.event(ours, theirs, telling);
             }
         } else {
             changes.word("events", &before.len().to_string(), &after.len().to_string());
@@ -242,8 +242,8 @@ impl Changes<'_, '_> {
         };
         let is_known = |key: &str| telling.is_known(&after.destination, key);
         let mut found = |path: &str, difference: Difference<'_>| {
-            let Difference { kind, before, after } = difference;
-            self.at(path, kind, || [before.map(text), after.map(text)]);
+            let Difference { kind, .. } = difference;
+            self.at(path, kind, || [difference.before.map(text), difference.after.map(text)]);
         };
         Walk { is_known: &is_known, found: &mut found, path: String::new() }.go(&old, &new);
     }

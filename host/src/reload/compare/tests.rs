@@ -68,35 +68,35 @@ fn order(sku: &str, price: f64) -> Value {
 #[test]
 fn a_price_times_100_a_lost_zero_and_a_shifted_zone_are_named_by_path() {
     let orders = [order("0042", 12.5), order("7", 1.25), order("7", 0.0)];
-    let candidate: StandIn = |_, records| {
+    let price: StandIn = |_, records| {
         outcomes(records, |body| {
             let price = body["items"][0]["price"].as_f64().unwrap();
             body["items"][0]["price"] = json!(price * 100.0);
         })
     };
-    let comparison = compared(candidate, &orders, Show::default());
+    let comparison = compared(price, &orders, Show::default());
     assert_eq!((comparison.records, comparison.equal, comparison.changed), (3, 1, 2));
     assert_eq!(paths(&comparison), [("/items/*/price", 2)]);
     assert_eq!(comparison.paths[0].first.to_string(), "orders-0@10");
 
-    let candidate: StandIn = |_, records| {
+    let zero: StandIn = |_, records| {
         outcomes(records, |body| {
             let sku = body["items"][0]["sku"].as_str().unwrap().trim_start_matches('0').to_owned();
             body["items"][0]["sku"] = json!(sku);
         })
     };
-    assert_eq!(paths(&compared(candidate, &orders, Show::default())), [("/items/*/sku", 1)]);
+    assert_eq!(paths(&compared(zero, &orders, Show::default())), [("/items/*/sku", 1)]);
 
-    let candidate: StandIn =
+    let zone: StandIn =
         |_, records| outcomes(records, |body| body["at"] = json!("2026-01-02T03:04:05+01:00"));
-    assert_eq!(paths(&compared(candidate, &orders, Show::default())), [("/at", 3)]);
+    assert_eq!(paths(&compared(zone, &orders, Show::default())), [("/at", 3)]);
 }
 
 #[test]
 fn each_record_has_one_place() {
     let fate = |before: &str, after: &str| json!({"fate": before, "at": after});
     let good = "2026-01-02T03:04:05Z";
-    let records = [
+    let given = [
         fate("", good),
         fate("", "reject"),
         fate("", "filter"),
@@ -126,7 +126,7 @@ fn each_record_has_one_place() {
     let hooks = Hooks::new(Arc::new(|_| ()));
     let mut compare =
         Compare::new(&pipeline(running), &pipeline(candidate), &hooks, Show::default());
-    for (payload, offset) in records.iter().zip(0..) {
+    for (payload, offset) in given.iter().zip(0..) {
         let payload = Some(payload.to_string().into());
         let record = Record { payload, ..rig::record(offset) };
         compare.run(&rig::partition_id(), &[record]).unwrap();
@@ -170,9 +170,9 @@ fn invariant_10_contents_are_told_only_where_they_are_asked_for() {
         assert!(!text.contains(secret), "{text}");
     }
     let shown = compared(WORDY, &wordy(), Show { examples: 2, redact: Vec::new() });
-    let text = shown.to_string();
-    assert!(text.contains("orders-0@10: nothing -> \"secret\""), "{text}");
-    assert!(text.contains("stranger: no ann@example.org"), "{text}");
+    let page = shown.to_string();
+    assert!(page.contains("orders-0@10: nothing -> \"secret\""), "{page}");
+    assert!(page.contains("stranger: no ann@example.org"), "{page}");
     let redact = vec!["/names".to_owned()];
     let hidden = compared(WORDY, &wordy(), Show { examples: 2, redact }).to_string();
     assert!(!hidden.contains("secret") && !hidden.contains("example.org"), "{hidden}");
