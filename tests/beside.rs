@@ -67,7 +67,7 @@ impl Running {
             .file("candidate.yaml", text);
         let cache = Cache::private(guests::folder().join("native"));
         let loader = Loader::new(Engine::new().unwrap(), cache, Compile::InProcess);
-        let app = App::start(Source::File(file, Environment::new()), loader).unwrap();
+        let app = App::start(Source::File(file, Environment::new()), loader, None).unwrap();
         Self { world, setup, app, produced: 0 }
     }
 
