@@ -29,6 +29,7 @@ mod replay;
 mod sandbox;
 mod secrets;
 mod swap;
+mod swaps;
 mod torture;
 mod try_;
 mod twins;

@@ -106,6 +106,13 @@ fn echoed(offset: i64) -> Outcome {
     Outcome::Emit(vec![Event { body: body(offset), route: None, operation: None }])
 }
 
+/// All records, with offsets from 0, are echoed.
+fn assert_echoed(outcomes: &[Outcome]) {
+    for (offset, outcome) in (0..).zip(outcomes) {
+        assert!(*outcome == echoed(offset), "record {offset} became {outcome:?}");
+    }
+}
+
 /// Runs `count` records through the hostile guest that misbehaves at offset 2; all others must be
 /// echoed. The fault of offset 2, and how long it took.
 fn struck(mischief: &str, count: i64) -> Box<Fault> {
@@ -291,7 +298,7 @@ fn slow_records_are_not_at_fault_and_calls_shrink_to_their_pace() {
         let mut runner = runner(vec![hostile(r#"{"misbehave":"slow","amount":10}"#)]);
         for _ in 0..2 {
             let outcomes = runner.transform(&source(), &records(64)).unwrap();
-            assert!((0..).zip(&outcomes).all(|(offset, outcome)| *outcome == echoed(offset)));
+            assert_echoed(&outcomes);
         }
         runner.take_usage();
         runner.transform(&source(), &records(64)).unwrap();
@@ -446,11 +453,24 @@ fn a_leak_costs_runs_and_no_record() {
     within(LIMIT, || {
         let mut runner = runner(vec![hostile(r#"{"misbehave":"leak","amount":4000000}"#)]);
         for _ in 0..20 {
-            let outcomes = runner.transform(&source(), &records(4)).unwrap();
-            assert!((0..).zip(&outcomes).all(|(offset, outcome)| *outcome == echoed(offset)));
+            assert_echoed(&runner.transform(&source(), &records(4)).unwrap());
         }
         let usage = runner.take_usage()[0];
         assert!(usage.instances > 1 && usage.memory_bytes <= SMALL.max_memory_bytes, "{usage:?}");
+    });
+}
+
+/// A record that is alone in its call meets what an instance has kept of those before it: that is not
+/// its fault either.
+#[test]
+fn invariant_7_a_record_alone_does_not_pay_for_a_leak() {
+    within(LIMIT, || {
+        let mut runner = runner(vec![hostile(r#"{"misbehave":"leak","amount":4000000}"#)]);
+        for _ in 0..50 {
+            assert_echoed(&runner.transform(&source(), &records(1)).unwrap());
+        }
+        let usage = runner.take_usage()[0];
+        assert!(usage.failures > 1 && usage.instances > usage.failures, "{usage:?}");
     });
 }
 
@@ -465,7 +485,7 @@ fn an_instance_that_has_grown_is_replaced_in_time() {
             let later = Record { offset: 7, payload: Some(body(7).into()), ..Record::default() };
             for _ in 0..1_000 {
                 let outcomes = runner.transform(&source(), std::slice::from_ref(&later)).unwrap();
-                assert!(outcomes == [echoed(7)]);
+                assert!(outcomes == [echoed(7)], "record 7 became {outcomes:?}");
             }
             let usage = runner.take_usage()[0];
             assert!(usage.failures == 0 && usage.memory_bytes < 2_000_000, "{usage:?}");

@@ -4,6 +4,7 @@
 //! - [`kafka`]: a real Apache Kafka and the plain client that looks at it from outside;
 //! - [`Xylem`]: the built binary as a child, to be stopped and killed;
 //! - [`guests`]: the components that `cargo xtask plugins` builds;
+//! - [`versions`]: a receiver's books while plugins are swapped;
 //! - [`samples`], [`skip`]: what may be absent, and how a test says so.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
@@ -17,6 +18,7 @@ pub mod kafka;
 mod lines;
 mod process;
 mod target;
+pub mod versions;
 
 pub use absent::{missing_tool, samples, skip};
 pub use eventually::{eventually, eventually_within, patience, within};

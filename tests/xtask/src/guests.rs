@@ -11,12 +11,13 @@ use crate::{process, tools, workspace};
 const TARGET: &str = "wasm32-wasip2";
 
 /// The Rust guests: name of the file in `target/plugins`, package.
-pub(crate) const RUST: [(&str, &str); 7] = [
+pub(crate) const RUST: [(&str, &str); 8] = [
     ("csv", "xylem-plugin-csv"),
     ("json", "xylem-plugin-json"),
     ("pos", "xylem-plugin-pos"),
     ("crm", "xylem-plugin-crm"),
     ("hostile", "xylem-guest-hostile"),
+    ("stamp", "xylem-guest-stamp"),
     ("order", "xylem-bench-order"),
     ("example-rust", "xylem-example-rust"),
 ];

@@ -11,9 +11,9 @@ mod fuzz;
 mod guests;
 mod mutants;
 mod process;
+mod rig;
 mod test;
 mod tools;
-mod torture;
 mod workspace;
 
 use std::ffi::OsString;
@@ -49,6 +49,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Swaps a plugin again and again under load, with a ledger of which version made which event
+    Swaps {
+        /// Passed on to the rig: `--count`, `--stretch`, `--every-ms`, `--json`, …
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Looks for input that breaks the parsers of foreign bytes
     Fuzz(fuzz::Options),
     /// Breaks each promise on purpose, and sees whether the tests notice
@@ -62,7 +68,8 @@ fn main() -> ExitCode {
         Chore::Demo { arguments } => demo::run(&arguments),
         Chore::Test(options) => Ok(test::run(&options)),
         Chore::Bench(options) => bench::run(&options),
-        Chore::Torture { arguments } => torture::run(&arguments),
+        Chore::Torture { arguments } => rig::run("torture", &arguments),
+        Chore::Swaps { arguments } => rig::run("swaps", &arguments),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Mutants(options) => mutants::run(&options),
         Chore::Plugins => guests::build().map(|built| {

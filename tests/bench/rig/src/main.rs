@@ -28,6 +28,7 @@ mod isolation;
 mod measure;
 mod rounds;
 mod steady;
+mod swaps;
 mod torture;
 
 use std::path::PathBuf;
@@ -55,6 +56,8 @@ enum Command {
     Faults(faults::Args),
     /// Keeps AEP away under load, then watches the backlog drain.
     Away(away::Args),
+    /// Swaps plugins under load, with a ledger of which version made which event.
+    Swaps(swaps::Args),
     /// Runs `xylem torture` against a cluster of three brokers, which it may kill.
     Torture(torture::Args),
     /// The counting inlet.
@@ -86,6 +89,7 @@ fn main() -> anyhow::Result<()> {
         Command::Idle(args) => idle::run(&args),
         Command::Isolation(args) => isolation::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Swaps(args) => swaps::run(&args),
         Command::Away(args) => away::run(&args),
         Command::Faults(args) => faults::run(&args),
         Command::Inlet => inlet::run(),

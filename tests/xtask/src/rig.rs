@@ -1,4 +1,4 @@
-//! `cargo xtask torture`: the fate ledger under fire, on a real Kafka of three brokers.
+//! `cargo xtask torture` and `cargo xtask swaps`: ledgers under fire, on a real Kafka.
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 
 use crate::{guests, process, workspace};
 
-/// Builds, then runs it and ends as it ends.
-pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
+/// Builds, then runs a part of the rig and ends as it ends.
+pub(crate) fn run(part: &str, arguments: &[OsString]) -> Result<ExitCode> {
     guests::build()?;
     let mut build = process::cargo()?;
     build.args(["build", "--release", "--workspace"]);
@@ -17,7 +17,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
     let rig = folder.join("xylem-bench");
     let status = Command::new(&rig)
         .current_dir(workspace::root()?)
-        .args(["torture", "--xylem"])
+        .args([part, "--xylem"])
         .arg(folder.join("xylem"))
         .args(arguments)
         .status()

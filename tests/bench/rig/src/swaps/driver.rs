@@ -1,0 +1,180 @@
+//! The process whose plugin is swapped, and who swaps it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use xylem_tests::kafka::Client;
+use xylem_tests::{Setup, Xylem, eventually_within, guests};
+
+use super::receiver::{DIGITS, Receiver, VERSION};
+
+const ORGANISATION: &str = "ABCD1234@AdobeOrg";
+
+/// What the events are checked against.
+const SCHEMA: &str = r#"{
+  "$id": "https://ns.adobe.com/acme/schemas/stamped",
+  "title": "Stamped events",
+  "type": "object",
+  "meta:class": "https://ns.adobe.com/xdm/context/experienceevent",
+  "required": ["_id", "timestamp", "eventType"],
+  "properties": {
+    "_id": {"type": "string", "format": "uri-reference"},
+    "timestamp": {"type": "string", "format": "date-time"},
+    "eventType": {"type": "string"}
+  }
+}
+"#;
+
+/// How long a swap may take before the run is given up.
+const SWAP: Duration = Duration::from_mins(1);
+
+/// A process under load, and its plugin's file.
+pub(super) struct Driver {
+    kafka: Client,
+    topic: String,
+    dead: String,
+    group: String,
+    plugin: PathBuf,
+    /// The component as built.
+    component: Vec<u8>,
+    version: u64,
+    process: Option<Xylem>,
+    took: Vec<Duration>,
+}
+
+impl Driver {
+    /// Starts the process with version 1.
+    pub(super) fn start(
+        kafka: &Client,
+        xylem: &Path,
+        receiver: &Receiver,
+        partitions: i32,
+    ) -> anyhow::Result<Self> {
+        let (topic, dead) = (kafka.topic("swaps", partitions), kafka.topic("dead", 1));
+        let group = kafka.unique("swaps");
+        let text = format!(
+            "kafka: {{brokers: '{brokers}', group: {group}, start: earliest}}
+aep: {{organisation: {ORGANISATION}}}
+quota: {{messages_per_second: 1000000000, requests_per_second: 1000000000}}
+plugins: {{stamp: {{component: stamp.wasm}}}}
+destinations:
+  stamped:
+    inlet: http://{inlet}/collection/swaps
+    dataset: stamped
+    schema: {{id: 'https://ns.adobe.com/acme/schemas/stamped', file: schema.json}}
+pipelines:
+  stamped:
+    topics: [{topic}]
+    chain: [{{plugin: stamp}}]
+    destinations: [stamped]
+    dead_letter: {{topic: {dead}}}
+",
+            brokers = kafka.bootstrap(),
+            inlet = receiver.address(),
+        );
+        let setup = Setup::new(&text).file("schema.json", SCHEMA);
+        let mut driver = Self {
+            kafka: kafka.clone(),
+            topic,
+            dead,
+            group,
+            plugin: setup.folder().join("stamp.wasm"),
+            component: std::fs::read(guests::built("stamp"))?,
+            version: 1,
+            process: None,
+            took: Vec::new(),
+        };
+        driver.put()?;
+        let mut process = setup.start_program(xylem, &["run", "-c", "xylem.yaml"]);
+        process.wait_ready();
+        driver.process = Some(process);
+        Ok(driver)
+    }
+
+    /// The topic.
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Swaps so far.
+    pub(super) fn swaps(&self) -> u64 {
+        self.took.len() as u64
+    }
+
+    /// Swaps count from here on.
+    pub(super) fn forget(&mut self) {
+        self.took.clear();
+    }
+
+    /// How long swaps took, in milliseconds: median, 99th percentile, longest.
+    pub(super) fn took_ms(&self) -> [f64; 3] {
+        let mut took: Vec<f64> = self.took.iter().map(|took| took.as_secs_f64() * 1000.0).collect();
+        took.sort_by(f64::total_cmp);
+        [took.len() / 2, took.len() * 99 / 100, took.len() - 1].map(|place| took[place])
+    }
+
+    /// Lays the other version down, and waits until it runs.
+    pub(super) fn swap(&mut self) -> anyhow::Result<()> {
+        self.version = 3 - self.version;
+        self.put()?;
+        let begin = Instant::now();
+        let process = self.process.as_ref().unwrap();
+        let generation = || process.status()["generation"].as_str().unwrap().to_owned();
+        let before = generation();
+        process.signal(Signal::HUP);
+        eventually_within(SWAP, || match generation() {
+            same if same == before => Err("the generation does not change".to_owned()),
+            _ => Ok(()),
+        });
+        self.took.push(begin.elapsed());
+        Ok(())
+    }
+
+    /// Puts the plugin in place by a rename, as everybody should.
+    fn put(&self) -> anyhow::Result<()> {
+        let at = memchr::memmem::find(&self.component, VERSION).unwrap() + VERSION.len();
+        let mut component = self.component.clone();
+        component[at..at + DIGITS].copy_from_slice(format!("{:012}", self.version).as_bytes());
+        let beside = self.plugin.with_extension("new");
+        std::fs::write(&beside, component)?;
+        std::fs::rename(beside, &self.plugin)?;
+        Ok(())
+    }
+
+    /// How many records each partition holds.
+    pub(super) fn ends(&self) -> BTreeMap<i32, u64> {
+        let ends = self.kafka.ends(&self.topic).into_iter();
+        ends.map(|(partition, end)| (partition, u64::try_from(end).unwrap())).collect()
+    }
+
+    /// Waits until so many events have arrived; gives up where nothing comes any more.
+    pub(super) fn wait(&self, patience: Duration, receiver: &Receiver, events: u64) {
+        let (mut most, mut since) = (0, Instant::now());
+        eventually_within(patience, || {
+            let arrived = receiver.arrived();
+            if arrived > most {
+                (most, since) = (arrived, Instant::now());
+            }
+            // What is lost is the ledger's to say.
+            if arrived >= events || since.elapsed() > SWAP {
+                return Ok(());
+            }
+            Err(format!("{arrived} of {events} events"))
+        });
+    }
+
+    /// Ends the process; whether it ended well, with everything committed.
+    pub(super) fn stop(&mut self) -> bool {
+        let process = self.process.take().unwrap();
+        let (status, _) = process.stop();
+        let committed = self.kafka.committed(&self.group, &self.topic);
+        status.success() && committed == self.kafka.ends(&self.topic)
+    }
+
+    /// How many dead letters there are.
+    pub(super) fn dead_letters(&self) -> u64 {
+        u64::try_from(self.kafka.ends(&self.dead).values().sum::<i64>()).unwrap()
+    }
+}
