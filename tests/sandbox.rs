@@ -645,7 +645,7 @@ fn inspect_says_what_a_component_is() {
 }
 
 /// A component with another name in it.
-fn replaced(wasm: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+pub(crate) fn replaced(wasm: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut wasm = wasm.to_vec();
     let places: Vec<usize> = wasm
         .windows(from.len())

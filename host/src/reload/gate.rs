@@ -13,6 +13,7 @@ use crate::config::{
 };
 use crate::generation::{Generation, STEPS, Step};
 use crate::plugin::{Hooks, Loader, Sink, WORKER_STACK_BYTES};
+use crate::stop;
 use crate::trial::samples;
 
 /// How far the gate's thread steps back: it has a tenth of the weight of a worker.
@@ -135,6 +136,7 @@ impl Gate {
                 Source::File(file.to_owned(), Environment::default()).read()
             }
         };
+        stop::point("gate-read");
         let mut steps = Steps::default();
         // A guest needs a worker's stack, and nobody is to wait for what it does meanwhile.
         let passed = std::thread::scope(|scope| {
@@ -178,15 +180,18 @@ impl Gate {
             }
         };
         steps.passed_until(Step::Contract);
+        stop::point("gate-built");
         let hooks = Hooks::new(Arc::clone(&self.sink));
         if let Err(problems) = generation.start(&loaded, &hooks, before, workers(&loaded)) {
             return Err(steps.refuse(Step::Start, problems));
         }
         steps.passed(Step::Start, String::new());
+        stop::point("gate-started");
         self.samples(&loaded, &generation, &hooks, steps)?;
         if let Some(running) = before.filter(|_| entry.proves) {
             self.beside(running, &generation, &loaded, &hooks, steps)?;
         }
+        stop::point("gate-passed");
         Ok(Candidate { loaded: Arc::new(loaded), generation: Arc::new(generation) })
     }
 

@@ -6,26 +6,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use xylem_tests::kafka::Client;
-use xylem_tests::{Setup, Xylem, eventually_within, guests};
+use xylem_tests::{Setup, Xylem, eventually_within, guests, repository};
 
-use super::receiver::{DIGITS, Receiver, VERSION};
+use super::receiver::Receiver;
 
 const ORGANISATION: &str = "ABCD1234@AdobeOrg";
-
-/// What the events are checked against.
-const SCHEMA: &str = r#"{
-  "$id": "https://ns.adobe.com/acme/schemas/stamped",
-  "title": "Stamped events",
-  "type": "object",
-  "meta:class": "https://ns.adobe.com/xdm/context/experienceevent",
-  "required": ["_id", "timestamp", "eventType"],
-  "properties": {
-    "_id": {"type": "string", "format": "uri-reference"},
-    "timestamp": {"type": "string", "format": "date-time"},
-    "eventType": {"type": "string"}
-  }
-}
-"#;
 
 /// How long a swap may take before the run is given up.
 const SWAP: Duration = Duration::from_mins(1);
@@ -37,8 +22,6 @@ pub(super) struct Driver {
     dead: String,
     group: String,
     plugin: PathBuf,
-    /// The component as built.
-    component: Vec<u8>,
     version: u64,
     process: Option<Xylem>,
     took: Vec<Duration>,
@@ -63,7 +46,7 @@ destinations:
   stamped:
     inlet: http://{inlet}/collection/swaps
     dataset: stamped
-    schema: {{id: 'https://ns.adobe.com/acme/schemas/stamped', file: schema.json}}
+    schema: {{id: 'https://ns.adobe.com/acme/schemas/stamped', file: {schema}}}
 pipelines:
   stamped:
     topics: [{topic}]
@@ -73,20 +56,20 @@ pipelines:
 ",
             brokers = kafka.bootstrap(),
             inlet = receiver.address(),
+            schema = repository().join("tests/guests/stamp/schema.json").display(),
         );
-        let setup = Setup::new(&text).file("schema.json", SCHEMA);
+        let setup = Setup::new(&text);
         let mut driver = Self {
             kafka: kafka.clone(),
             topic,
             dead,
             group,
             plugin: setup.folder().join("stamp.wasm"),
-            component: std::fs::read(guests::built("stamp"))?,
             version: 1,
             process: None,
             took: Vec::new(),
         };
-        driver.put()?;
+        guests::lay(&driver.plugin, guests::stamp(driver.version));
         let mut process = setup.start_program(xylem, &["run", "-c", "xylem.yaml"]);
         process.wait_ready();
         driver.process = Some(process);
@@ -118,7 +101,7 @@ pipelines:
     /// Lays the other version down, and waits until it runs.
     pub(super) fn swap(&mut self) -> anyhow::Result<()> {
         self.version = 3 - self.version;
-        self.put()?;
+        guests::lay(&self.plugin, guests::stamp(self.version));
         let begin = Instant::now();
         let process = self.process.as_ref().unwrap();
         let generation = || process.status()["generation"].as_str().unwrap().to_owned();
@@ -129,17 +112,6 @@ pipelines:
             _ => Ok(()),
         });
         self.took.push(begin.elapsed());
-        Ok(())
-    }
-
-    /// Puts the plugin in place by a rename, as everybody should.
-    fn put(&self) -> anyhow::Result<()> {
-        let at = memchr::memmem::find(&self.component, VERSION).unwrap() + VERSION.len();
-        let mut component = self.component.clone();
-        component[at..at + DIGITS].copy_from_slice(format!("{:012}", self.version).as_bytes());
-        let beside = self.plugin.with_extension("new");
-        std::fs::write(&beside, component)?;
-        std::fs::rename(beside, &self.plugin)?;
         Ok(())
     }
 

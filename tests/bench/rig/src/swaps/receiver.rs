@@ -9,19 +9,14 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::routing::post;
-use memchr::memmem::{find, find_iter};
+use memchr::memmem::find_iter;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use xylem_tests::guests;
 use xylem_tests::versions::{Stamped, Versions};
 
 /// Stands once in every message, before its id.
 const ID: &[u8] = b"\"msgId\":\"";
-
-/// Stands once in every event, before the twelve digits of its version.
-pub(super) const VERSION: &[u8] = b"stamp.version.";
-
-/// Digits of a version.
-pub(super) const DIGITS: usize = 12;
 
 /// Latencies are counted by millisecond; above this they count as this.
 const LONGEST: usize = 60_000;
@@ -163,13 +158,11 @@ impl Books {
 fn read(message: &[u8]) -> (Stamped, usize) {
     let end = message.iter().position(|byte| *byte == b'"').unwrap();
     let id: Vec<&str> = std::str::from_utf8(&message[..end]).unwrap().split('.').collect();
-    let version = find(message, VERSION).unwrap() + VERSION.len();
-    let digits = std::str::from_utf8(&message[version..version + DIGITS]).unwrap();
     let event = Stamped {
         partition: id[1].parse().unwrap(),
         offset: id[2].parse().unwrap(),
         index: id[4].parse().unwrap(),
-        version: digits.parse().unwrap(),
+        version: guests::version_of(message).unwrap(),
     };
     (event, id[3].parse().unwrap())
 }

@@ -1,0 +1,148 @@
+//! Candidates that must not get in: each is refused with words that its author can act on, while what runs goes
+//! on.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use regex::Regex;
+use xylem::app::App;
+use xylem::config::Environment;
+use xylem::plugin::{Cache, Compile, Engine, Loader};
+use xylem::reload::{Ask, Cause, Outcome, Report, Source};
+use xylem_tests::{binary, guests, kafka, within};
+
+use crate::sandbox::replaced;
+use crate::stamped;
+use crate::world::World;
+
+const LIMIT: Duration = Duration::from_mins(5);
+
+/// A candidate: its name in the snapshot, its component, its settings.
+type Bad = (&'static str, fn() -> Vec<u8>, &'static str);
+
+const BAD: [Bad; 9] = [
+    ("it loops on records", hostile, "{misbehave: loop}"),
+    ("it loops in init", hostile, "{misbehave: init-loop}"),
+    ("it traps in init", hostile, "{misbehave: init-trap}"),
+    ("it is of another world", other_world, "{}"),
+    ("it is truncated", truncated, "{}"),
+    ("it has 300 MB", large, "{}"),
+    ("it asks for the network", network, "{}"),
+    ("it maps wrongly", wrong, "{}"),
+    ("it is several times slower", slower, "{kilosteps: 40}"),
+];
+
+fn hostile() -> Vec<u8> {
+    std::fs::read(guests::built("hostile")).unwrap()
+}
+
+fn other_world() -> Vec<u8> {
+    replaced(&hostile(), b"xylem:plugin/transformer@0.1.0", b"other:plugin/transformer@0.1.0")
+}
+
+fn truncated() -> Vec<u8> {
+    let mut wasm = hostile();
+    wasm.truncate(wasm.len() / 2);
+    wasm
+}
+
+fn large() -> Vec<u8> {
+    let mut wasm = hostile();
+    wasm.resize(300_000_000, 0);
+    wasm
+}
+
+fn network() -> Vec<u8> {
+    // The same length of names keeps the component whole.
+    replaced(&hostile(), b"xylem:plugin/logging@0.1.0", b"wasi:sockets/network@0.2.0")
+}
+
+fn wrong() -> Vec<u8> {
+    replaced(&guests::stamp(3), b"\"timestamp\":\"", b"\"datestamp\":\"")
+}
+
+fn slower() -> Vec<u8> {
+    guests::stamp(3)
+}
+
+#[test]
+fn invariant_6_bad_candidates_are_refused_with_reasons_while_the_stream_goes_on() {
+    // Built outside the limit, since that may take longer than any test.
+    let xylem = binary("xylem");
+    within(LIMIT, move || {
+        let Some(kafka) = kafka::shared() else { return };
+        let (world, stop) = (&stamped::world(kafka), &AtomicBool::new(false));
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        put(world, folder, &guests::stamp(1), "{}");
+        let cache = Cache::private(folder.join("native"));
+        let loader = Loader::new(Engine::new().unwrap(), cache, Compile::Child(xylem));
+        let source = Source::File(folder.join("xylem.yaml"), Environment::new());
+        let app = App::start(source, loader).unwrap();
+        let page = std::thread::scope(|scope| {
+            scope.spawn(|| stamped::load(world, stop));
+            world.wait_accepted(2_000);
+            let page = refusals(&app, world, folder);
+            put(world, folder, &guests::stamp(2), "{}");
+            let good = reload(&app);
+            stop.store(true, Ordering::Relaxed);
+            assert_eq!(good.outcome, Outcome::Swapped, "{good}");
+            page
+        });
+        stamped::wait_committed(world);
+        assert!(app.stop(Duration::from_secs(10)).unwrap());
+        let arrivals = stamped::arrivals(world);
+        let verdict = stamped::books(&arrivals).close(&stamped::ends(world));
+        assert!(verdict.holds() && verdict.changes.1 <= 1, "{verdict:?}");
+        assert!(!verdict.by_version.contains_key(&3), "{verdict:?}");
+        assert_eq!(kafka.read(&world.dead).len(), 0, "a candidate's fault reached a record");
+        insta::assert_snapshot!("bad_candidates", page);
+    });
+}
+
+/// Tries all of them; what was said of each.
+fn refusals(app: &App, world: &World, folder: &Path) -> String {
+    let mut page = String::new();
+    for (name, component, settings) in BAD {
+        put(world, folder, &component(), settings);
+        let before = stamped::arrivals(world).len();
+        let report = reload(app);
+        assert_eq!(report.outcome, Outcome::Refused, "{name}: {report}");
+        assert_eq!(report.before, report.running, "{name}");
+        page.push_str(&format!("## {name}\n\n{}\n", in_general(&report, world, folder)));
+        // What runs goes on.
+        world.wait_accepted(u64::try_from(before).unwrap() + 300);
+    }
+    page
+}
+
+fn put(world: &World, folder: &Path, component: &[u8], settings: &str) {
+    stamped::lay(folder, component);
+    guests::lay(
+        &folder.join("xylem.yaml"),
+        stamped::configuration(world, settings) + "admin: {listen: '127.0.0.1:0'}\n",
+    );
+}
+
+fn reload(app: &App) -> Report {
+    app.reloader().unwrap().ask(Ask::Reload, Cause::Asked).blocking_recv().unwrap()
+}
+
+/// A report without what differs from run to run.
+fn in_general(report: &Report, world: &World, folder: &Path) -> String {
+    let text = report.to_string().replace(&folder.display().to_string(), "FOLDER");
+    let text = text.replace(&world.topic, "TOPIC");
+    let rules = [
+        (r"\b[0-9a-f]{16}\b", "DIGEST"),
+        (r"\(\d+ ms\)", "(N ms)"),
+        (r"TOPIC-\d+@\d+", "TOPIC-P@N"),
+        (r"\d+\.\d+ times", "N times"),
+        (r"\d+\.\d+ us", "N us"),
+        (r"used \d+\.\d+", "used N"),
+        (r"\d+ recent records, \d+ would", "N recent records, N would"),
+    ];
+    rules.iter().fold(text, |text, (pattern, general)| {
+        Regex::new(pattern).unwrap().replace_all(&text, *general).into_owned()
+    })
+}
