@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aep_emulator::{Emulator, LakeQuery, Settings, Style};
 use xylem_bench_order::workload;
@@ -20,6 +21,9 @@ pub(crate) const PARTITIONS: i32 = 2;
 
 /// Records that are written together to each partition.
 const PORTION: u64 = 50;
+
+/// Between two portions: what runs is to keep up with them on a busy machine.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A world of stamped events.
 pub(crate) fn world(kafka: &'static Client) -> World {
@@ -75,6 +79,7 @@ pub(crate) fn load(world: &World, stop: &AtomicBool) {
             |_, sequence| workload::order(sequence).into_bytes(),
         );
         next += PORTION;
+        std::thread::park_timeout(PAUSE);
     }
 }
 

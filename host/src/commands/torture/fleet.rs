@@ -174,6 +174,28 @@ impl Fleet {
         Ok(())
     }
 
+    /// Asks every process that has begun to work to reload; a younger one might not listen yet, and end.
+    pub(super) fn reload(&self) -> std::io::Result<()> {
+        for member in self.members.iter().filter(|member| !member.leaving) {
+            let listens = std::fs::read_to_string(&member.log)
+                .is_ok_and(|text| text.contains("partition assigned"));
+            if let Some(child) = member.child.as_ref().filter(|_| listens) {
+                kill_process(Pid::from_child(child), Signal::HUP)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How often a process swapped its generation, by the processes' own logs.
+    pub(super) fn swaps(&self) -> usize {
+        let count = |number: usize| {
+            let log = self.folder.join(format!("process-{number}.log"));
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            text.lines().filter(|line| line.contains("outcome=\"swapped\"")).count()
+        };
+        (0..self.started).map(count).sum()
+    }
+
     /// How often partitions came to or went from a process, by the processes' own logs.
     pub(super) fn rebalances(&self) -> usize {
         let count = |number: usize| {

@@ -12,6 +12,8 @@ pub(super) enum Expected {
     Rejected,
     /// AEP refuses its event.
     Refused,
+    /// Its event is accepted, or the mapping rejects it: that differs from one generation to the next.
+    Either,
 }
 
 /// The word in an event that AEP is told to refuse.
@@ -22,6 +24,7 @@ pub(super) fn expected(sequence: u64) -> Expected {
     match sequence % 200 {
         13 => Expected::Rejected,
         77 => Expected::Refused,
+        133 => Expected::Either,
         n if n % 10 == 5 => Expected::Filtered,
         _ => Expected::Delivered,
     }
@@ -33,6 +36,7 @@ pub(super) fn payload(partition: i32, sequence: u64) -> String {
         Expected::Delivered => "order",
         Expected::Filtered => "ping",
         Expected::Refused => "refused",
+        Expected::Either => "either",
         Expected::Rejected => return format!("{{\"stamp\":\"{}\",", stamp(partition, sequence)),
     };
     format!(
@@ -52,17 +56,26 @@ pub(super) fn read_stamp(stamp: &str) -> Option<(i32, u64)> {
     Some((partition.parse().ok()?, sequence.parse().ok()?))
 }
 
-/// The mapping table of the pipeline.
-pub(super) const MAPPING: &str = "\
+/// The mapping table of the pipeline in its `edition`: each is another generation, and every second one rejects
+/// the records of which [`Expected::Either`] is expected.
+pub(super) fn mapping(edition: usize) -> String {
+    let id = match edition % 2 {
+        0 => ".stamp",
+        _ => "'if .kind == \"either\" then null else .stamp end'",
+    };
+    format!(
+        "\
 filter:
-  - {when: '.kind == \"ping\"', reason: a ping is no event}
+  - {{when: '.kind == \"ping\"', reason: a ping is no event}}
 events:
   - fields:
-      _id: {from: .stamp, type: string, required: true}
-      timestamp: {from: .at, type: date-time, required: true}
-      eventType: {from: '\"torture.\" + .kind'}
+      _id: {{from: {id}, type: string, required: true}}
+      timestamp: {{from: .at, type: date-time, required: true}}
+      eventType: {{from: '\"torture.\" + .kind + \".{edition}\"'}}
 unmapped: ignore
-";
+"
+    )
+}
 
 /// The schema of the destination.
 pub(super) const SCHEMA: &str = r#"{
@@ -85,8 +98,13 @@ mod tests {
 
     #[test]
     fn every_fate_is_expected_of_some_records_and_stamps_are_read_back() {
-        let fates =
-            [Expected::Delivered, Expected::Filtered, Expected::Rejected, Expected::Refused];
+        let fates = [
+            Expected::Delivered,
+            Expected::Filtered,
+            Expected::Rejected,
+            Expected::Refused,
+            Expected::Either,
+        ];
         for fate in fates {
             assert!((0..200).any(|sequence| expected(sequence) == fate), "{fate:?}");
         }

@@ -17,7 +17,7 @@ use self::schedule::Kind;
 use super::Exit;
 
 /// Prove on your own Kafka that no record is lost: write records, run several xylem processes
-/// against a local AEP while they are killed, AEP fails and brokers go, then account for every
+/// against a local AEP while they are killed, AEP fails, brokers go and the mapping is swapped, then account for every
 /// record. Makes topics and a group of its own, named `xylem-torture-…`, and leaves them there.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -51,6 +51,9 @@ pub struct Args {
     /// Times that a broker is killed; needs `--broker-pid-file`.
     #[arg(long)]
     broker_kills: Option<usize>,
+    /// Times that the mapping changes and all processes reload it while records flow.
+    #[arg(long)]
+    reloads: Option<usize>,
     /// A file with the process id of a broker on this machine, which something starts again when it
     /// is killed; once for each broker.
     #[arg(long, value_name = "FILE")]
@@ -84,6 +87,7 @@ impl Args {
             (Kind::Slow, half),
             (Kind::Revoke, half),
             (Kind::Broker, brokers),
+            (Kind::Reload, self.reloads.unwrap_or(usual)),
         ]
     }
 }
@@ -119,13 +123,14 @@ fn show(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
         ("dead-lettered", ledger.dead_lettered),
         ("events that repeated", ledger.repeats),
         ("dead letters that repeated", ledger.letters_again),
+        ("delivered by one generation and dead-lettered by another", ledger.two_fates),
         ("LOST", ledger.lost),
         ("WRONG OR TWO FATES", ledger.wrong),
         ("REPEATED UNDER ANOTHER ID", ledger.other_id),
         ("OUT OF ORDER", ledger.out_of_order),
         ("UNEXPLAINED", ledger.strange),
     ] {
-        writeln!(out, "{what:<28}{count:>10}")?;
+        writeln!(out, "{what:<60}{count:>10}")?;
     }
     for words in ledger.examples.iter().chain(&report.complaints) {
         writeln!(out, "  {words}")?;

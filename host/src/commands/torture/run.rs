@@ -22,6 +22,9 @@ use crate::record::Record;
 /// Between two looks at the schedule.
 const TICK: Duration = Duration::from_millis(20);
 
+/// How long a reload may take before it is asked for again.
+const INSIST: Duration = Duration::from_secs(5);
+
 /// How long nothing may be settled before the rest counts as lost: longer than a killed member of a
 /// classic group is missed, twice.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -58,6 +61,14 @@ pub(super) struct Counted {
     pub(super) took_effect: usize,
     /// Those that happened while one of another kind lasted.
     pub(super) overlapped: usize,
+}
+
+impl Counted {
+    /// Whether records came again for it: a process or an assignment ended before they were settled.
+    fn is_unclean(&self) -> bool {
+        let kinds = [Kind::Kill, Kind::Stop, Kind::Join, Kind::Broker];
+        self.took_effect > 0 && kinds.iter().any(|kind| kind.as_str() == self.kind)
+    }
 }
 
 /// Runs it.
@@ -104,7 +115,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
     complaints
         .extend(fleet.surprises.iter().map(|end| format!("a process ended by itself: {end}")));
     let rebalances = fleet.rebalances();
-    let ledger = books(&world, args)?;
+    let ledger = books(&world, args, breaker.counted.iter().any(Counted::is_unclean))?;
     Ok(Report {
         seed,
         faults: breaker.counted,
@@ -166,6 +177,8 @@ struct Breaker<'a> {
     /// What is still to begin, last first.
     ahead: Vec<Fault>,
     lasting: Vec<Lasting>,
+    /// Editions of the mapping table so far.
+    editions: usize,
     counted: Vec<Counted>,
     complaints: Vec<String>,
 }
@@ -179,6 +192,8 @@ struct Lasting {
     spoil: Option<FaultId>,
     /// Of a broker: its pid file, and who was killed.
     broker: Option<(PathBuf, String)>,
+    /// Of a reload: how many swaps there were before.
+    swaps: Option<usize>,
 }
 
 impl<'a> Breaker<'a> {
@@ -196,6 +211,7 @@ impl<'a> Breaker<'a> {
             pid_files: &args.broker_pid_file,
             ahead: faults,
             lasting: Vec::new(),
+            editions: 0,
             counted: Kind::ALL.map(counted).to_vec(),
             complaints: Vec::new(),
         }
@@ -243,7 +259,7 @@ impl<'a> Breaker<'a> {
             spoil(Spoiling::Status { status, retry_after, body: Body::default() })
         };
         let mut lasting =
-            Lasting { kind: fault.kind, ends, overlapped: false, spoil: None, broker: None };
+            Lasting { kind: fault.kind, ends, overlapped: false, spoil: None, broker: None, swaps: None };
         match fault.kind {
             Kind::Kill if !fleet.kill(fault.whom, ends)? => return Ok(false),
             Kind::Stop if !fleet.stop(fault.whom, ends)? => return Ok(false),
@@ -252,6 +268,7 @@ impl<'a> Breaker<'a> {
                 fleet.join()?;
                 self.took_effect(fault.kind);
             }
+            Kind::Reload => lasting.swaps = Some(self.remap(fleet)?),
             Kind::Outage => lasting.spoil = status(503, None),
             Kind::Throttle => lasting.spoil = status(429, Some("1")),
             Kind::Reset => lasting.spoil = spoil(Spoiling::ResetAfter),
@@ -284,7 +301,30 @@ impl<'a> Breaker<'a> {
         Ok(true)
     }
 
+    /// Changes the mapping and has it reloaded; how many swaps there were before.
+    fn remap(&mut self, fleet: &Fleet) -> anyhow::Result<usize> {
+        let swaps = fleet.swaps();
+        self.editions += 1;
+        self.world.remap(self.editions)?;
+        fleet.reload()?;
+        Ok(swaps)
+    }
+
+    /// Reloads again where every process that was asked has gone meanwhile.
+    fn insist(&mut self, fleet: &Fleet, now: Instant) -> anyhow::Result<()> {
+        let mut lasting = std::mem::take(&mut self.lasting);
+        for waiting in lasting.iter_mut().filter(|other| other.ends + INSIST <= now) {
+            if let Some(before) = waiting.swaps.filter(|before| *before == fleet.swaps()) {
+                waiting.swaps = Some(self.remap(fleet)?.min(before));
+                waiting.ends = now;
+            }
+        }
+        self.lasting = lasting;
+        Ok(())
+    }
+
     fn end_those_due(&mut self, fleet: &mut Fleet, now: Instant) -> anyhow::Result<()> {
+        self.insist(fleet, now)?;
         let mut ended = Vec::new();
         let control = self.world.emulator.control();
         self.lasting.retain_mut(|lasting| {
@@ -295,7 +335,10 @@ impl<'a> Breaker<'a> {
                     lasting.ends <= now
                         && std::fs::read_to_string(file).is_ok_and(|pid| pid != *killed)
                 }
-                (None, None) => lasting.ends <= now,
+                (None, None) => {
+                    let swapped = |before| fleet.swaps() > before;
+                    lasting.ends <= now && lasting.swaps.is_none_or(swapped)
+                }
             };
             if due {
                 ended.push((lasting.kind, lasting.spoil, lasting.overlapped));
@@ -307,8 +350,10 @@ impl<'a> Breaker<'a> {
                 control.clear(spoil);
                 self.took_effect(kind);
             }
-            if kind == Kind::Join {
-                fleet.leave()?;
+            match kind {
+                Kind::Join => fleet.leave()?,
+                Kind::Reload => self.took_effect(kind),
+                _ => {}
             }
             if overlapped && let Some(counted) = self.counted_of(kind) {
                 counted.overlapped += 1;
@@ -339,7 +384,7 @@ fn kill_broker(file: &PathBuf) -> anyhow::Result<String> {
 }
 
 /// Reads the receivers' books.
-fn books(world: &World, args: &Args) -> anyhow::Result<Verdict> {
+fn books(world: &World, args: &Args, unclean: bool) -> anyhow::Result<Verdict> {
     let mut written: BTreeMap<i32, u64> = (0..args.partitions).map(|p| (p, 0)).collect();
     for number in 0..args.records {
         *written.entry(place(number, args.partitions).0).or_default() += 1;
@@ -358,7 +403,7 @@ fn books(world: &World, args: &Args) -> anyhow::Result<Verdict> {
             None => ledger.strange("a dead letter without a stamp"),
         }
     }
-    Ok(ledger.close())
+    Ok(ledger.close(unclean))
 }
 
 /// The stamp in a dead letter's payload, which may be no JSON.

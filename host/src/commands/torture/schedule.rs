@@ -23,11 +23,13 @@ pub(super) enum Kind {
     Revoke,
     /// A broker is killed with SIGKILL; whoever supervises it starts it again.
     Broker,
+    /// The mapping changes, and all processes reload it.
+    Reload,
 }
 
 impl Kind {
     /// All kinds, in the order of the report.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Kill,
         Self::Stop,
         Self::Join,
@@ -37,6 +39,7 @@ impl Kind {
         Self::Slow,
         Self::Revoke,
         Self::Broker,
+        Self::Reload,
     ];
 
     /// The kind's name in the report.
@@ -51,6 +54,7 @@ impl Kind {
             Self::Slow => "slow answers",
             Self::Revoke => "tokens revoked",
             Self::Broker => "broker kill",
+            Self::Reload => "reload",
         }
     }
 
@@ -64,6 +68,7 @@ impl Kind {
             Self::Slow => (500, 3_000),
             Self::Revoke => (100, 100),
             Self::Broker => (1_000, 5_000),
+            Self::Reload => (100, 500),
         }
     }
 }

@@ -9,7 +9,7 @@ use aep_emulator::{
 use anyhow::Context;
 
 use super::Args;
-use super::load::{MAPPING, REFUSED, SCHEMA};
+use super::load::{REFUSED, SCHEMA, mapping};
 use crate::kafka::Peer;
 
 /// The organisation of the run.
@@ -17,6 +17,9 @@ const ORGANISATION: &str = "00000000000000000000000A@AdobeOrg";
 
 /// The inlet, and the destination.
 const INLET: &str = "events";
+
+/// The file of the mapping table.
+const MAPPING: &str = "mapping.yaml";
 
 /// Everything beside the processes.
 pub(super) struct World {
@@ -99,12 +102,20 @@ admin: {{listen: '127.0.0.1:0'}}
         for (name, content) in [
             ("xylem.yaml", text.as_str()),
             ("schema.json", SCHEMA),
-            ("mapping.yaml", MAPPING),
+            (MAPPING, &mapping(0)),
             ("secret", "torture-secret"),
         ] {
             write(&self.folder, name, content)?;
         }
         Ok(())
+    }
+
+    /// Puts another edition of the mapping table in place, by a rename.
+    pub(super) fn remap(&self, edition: usize) -> anyhow::Result<()> {
+        let beside = "mapping.new";
+        write(&self.folder, beside, &mapping(edition))?;
+        let renamed = std::fs::rename(self.folder.join(beside), self.folder.join(MAPPING));
+        renamed.context("cannot replace the mapping table")
     }
 
     /// How many records are not settled, by the committed offsets.
