@@ -80,7 +80,7 @@ fn invariant_6_bad_candidates_are_refused_with_reasons_while_the_stream_goes_on(
         let cache = Cache::private(folder.join("native"));
         let loader = Loader::new(Engine::new().unwrap(), cache, Compile::Child(xylem));
         let source = Source::File(folder.join("xylem.yaml"), Environment::new());
-        let app = App::start(source, loader).unwrap();
+        let app = App::start(source, loader, None).unwrap();
         let page = std::thread::scope(|scope| {
             scope.spawn(|| stamped::load(world, stop));
             world.wait_accepted(2_000);

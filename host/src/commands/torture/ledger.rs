@@ -169,8 +169,7 @@ impl Ledger {
                     Expected::Filtered => fate.id.is_none() && fate.letters == 0,
                     Expected::Either => fate.is_either(unclean),
                 };
-                verdict.two_fates +=
-                    u64::from(right && fate.id.is_some() && fate.letters > 0);
+                verdict.two_fates += u64::from(right && fate.id.is_some() && fate.letters > 0);
                 verdict.filtered += u64::from(wanted == Expected::Filtered && right);
                 if right {
                     continue;

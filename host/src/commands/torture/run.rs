@@ -258,8 +258,14 @@ impl<'a> Breaker<'a> {
             let retry_after = retry_after.map(str::to_owned);
             spoil(Spoiling::Status { status, retry_after, body: Body::default() })
         };
-        let mut lasting =
-            Lasting { kind: fault.kind, ends, overlapped: false, spoil: None, broker: None, swaps: None };
+        let mut lasting = Lasting {
+            kind: fault.kind,
+            ends,
+            overlapped: false,
+            spoil: None,
+            broker: None,
+            swaps: None,
+        };
         match fault.kind {
             Kind::Kill if !fleet.kill(fault.whom, ends)? => return Ok(false),
             Kind::Stop if !fleet.stop(fault.whom, ends)? => return Ok(false),
