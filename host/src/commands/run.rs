@@ -43,6 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(Exit::Configuration.into());
         }
     };
+    take_hangups()?;
     let source = Source::File(args.config.clone(), config::environment());
     let app = match App::start(source, args.cache.loader()?, socket) {
         Ok(app) => {
@@ -69,6 +70,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(Exit::Unreachable.into())
         }
     }
+}
+
+/// From now on SIGHUP does not end the process, as it would while it starts: the files are being read then.
+fn take_hangups() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async { signal(SignalKind::hangup()) }).map(drop)
 }
 
 /// The socket that was asked for, or the default one where it can be had: without it everything else works.

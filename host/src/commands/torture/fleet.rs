@@ -191,7 +191,7 @@ impl Fleet {
         let count = |number: usize| {
             let log = self.folder.join(format!("process-{number}.log"));
             let text = std::fs::read_to_string(log).unwrap_or_default();
-            text.lines().filter(|line| line.contains("outcome=\"swapped\"")).count()
+            text.lines().filter(|line| line.contains("\"outcome\":\"swapped\"")).count()
         };
         (0..self.started).map(count).sum()
     }
