@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Query, Request, State};
+use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -15,9 +15,6 @@ use super::{Shared, has_token, is_ours};
 use crate::config::Secret;
 use crate::reload::{Ask, Cause, Report};
 
-/// The most bytes of a request's body.
-const MAX_BODY: usize = 64 * 1024;
-
 /// The outcome in one word, for who does not read the report.
 pub const OUTCOME: HeaderName = HeaderName::from_static("xylem-outcome");
 
@@ -27,7 +24,6 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
         .route("/reload", post(reload))
         .route("/rollback", post(rollback))
         .route_layer(from_fn_with_state(Arc::clone(shared), guard))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 
 async fn guard(
@@ -114,7 +110,8 @@ async fn rollback(
 
 async fn ask(shared: &Shared, ask: Ask, wait: bool, headers: &HeaderMap) -> Response {
     let Some(reloader) = shared.reloader.get() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "nothing is reloaded here\n").into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, "this process takes no reloads, or not yet\n")
+            .into_response();
     };
     let report = reloader.ask(ask, Cause::Asked);
     if !wait {

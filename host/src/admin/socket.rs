@@ -115,9 +115,9 @@ impl Drop for Place {
 /// folder of this user's own in `/tmp`.
 pub fn places(config: &Path) -> io::Result<Vec<PathBuf>> {
     // The file itself may be a link into a `ConfigMap`, where it leads elsewhere after each change.
-    let folder = config.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
-    let file = folder.join(config.file_name().unwrap_or_default());
+    let beside = config.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let root = fs::canonicalize(beside.unwrap_or(Path::new(".")))?;
+    let file = root.join(config.file_name().unwrap_or_default());
     let mut name = blake3::hash(file.as_os_str().as_encoded_bytes()).to_hex().to_string();
     name.truncate(DIGITS);
     name.push_str(".sock");
@@ -131,7 +131,7 @@ pub fn places(config: &Path) -> io::Result<Vec<PathBuf>> {
 pub fn is_own(folder: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(folder)?;
     let user = rustix::process::geteuid().as_raw();
-    Ok(metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0)
+    Ok(metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o777 == 0o700)
 }
 
 /// Makes a folder of this user's own, or takes the one that is there.

@@ -54,8 +54,8 @@ impl Local {
         let request = self.inner.post(format!("http://xylem{path}")).header(ACCEPT, accept);
         let response = request.send().await.map_err(|error| send_error(&error))?;
         let value = response.headers().get(header).and_then(|value| value.to_str().ok());
-        let header = value.map(str::to_owned);
-        Ok(Said { status: response.status().as_u16(), header, text: text(response).await? })
+        let said = value.map(str::to_owned);
+        Ok(Said { status: response.status().as_u16(), header: said, text: text(response).await? })
     }
 }
 

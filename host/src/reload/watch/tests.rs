@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// An hour between polls: what comes comes by events.
 const BY_EVENTS: Pace = Pace {
     poll: Duration::from_hours(1),
-    quiet: Duration::from_millis(100),
+    // A machine under load may hold up whoever writes for a while.
+    quiet: Duration::from_millis(300),
     longest: Duration::from_mins(10),
 };
 
@@ -205,7 +206,7 @@ fn a_system_that_refuses_to_watch_is_polled() {
 #[test]
 fn a_file_that_is_touched_or_written_with_the_same_is_not_told() {
     let world = World::new();
-    for again in [World::touch, |world: &World, name: &str| world.write(name, "one")] {
+    for again in [World::touch, |of: &World, name: &str| of.write(name, "one")] {
         let [hints, scans] = world.counts();
         again(&world, "a");
         world.wait_for_scans(scans + 1);
@@ -240,10 +241,6 @@ fn a_storm_of_changes_is_told_once() {
 #[test]
 fn reading_the_files_is_no_reason_to_read_them_again() {
     let world = World::new();
-    world.write("a", "two");
-    assert_eq!(world.next(), "two");
-    let scans = world.counts()[1];
-    world.wait_for_scans(scans);
     for _ in 0..5 {
         let [hints, scans] = world.counts();
         world.touch("a");
