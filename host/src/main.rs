@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xylem::commands::{
-    Exit, check, demo, inspect, is_closed, precompile, reload, replay, rollback, run, torture, try_,
+    Exit, canary, check, demo, inspect, is_closed, precompile, reload, replay, rollback, run,
+    shadow, torture, try_,
 };
 use xylem::telemetry::{self, LogArgs};
 
@@ -41,6 +42,8 @@ enum Command {
     Replay(replay::Args),
     Reload(reload::Args),
     Rollback(rollback::Args),
+    Shadow(shadow::Args),
+    Canary(canary::Args),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +68,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Rollback(args) => rollback::run(args),
+        Command::Shadow(args) => shadow::run(args),
+        Command::Canary(args) => canary::run(args),
     };
     ended.unwrap_or_else(|error| {
         if error.downcast_ref::<std::io::Error>().is_some_and(is_closed) {

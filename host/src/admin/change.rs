@@ -1,19 +1,21 @@
 //! What changes state: who may ask for it, and how it is answered.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::listener::{Door, Peer};
 use super::{Shared, has_token, is_ours};
 use crate::config::Secret;
-use crate::reload::{Ask, Cause, Report};
+use crate::reload::{Ask, CanaryAsk, Cause, Reloader, Report, ShadowAsk};
 
 /// The outcome in one word, for who does not read the report.
 pub const OUTCOME: HeaderName = HeaderName::from_static("xylem-outcome");
@@ -23,6 +25,11 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
     Router::new()
         .route("/reload", post(reload))
         .route("/rollback", post(rollback))
+        .route("/shadow", post(shadow).get(shadow_report))
+        .route("/shadow/stop", post(async |s, h| now(s, h, Ask::StopShadow).await))
+        .route("/canary", post(canary).get(canary_report))
+        .route("/canary/stop", post(async |s, h| now(s, h, Ask::StopCanary).await))
+        .route("/canary/promote", post(async |s, h| now(s, h, Ask::PromoteCanary).await))
         .route_layer(from_fn_with_state(Arc::clone(shared), guard))
 }
 
@@ -106,6 +113,49 @@ async fn rollback(
     headers: HeaderMap,
 ) -> Response {
     ask(&shared, Ask::Rollback, wait, &headers).await
+}
+
+async fn shadow(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    asked: Result<Json<ShadowAsk>, JsonRejection>,
+) -> Response {
+    match asked {
+        Ok(Json(asked)) => ask(&shared, Ask::Shadow(asked), true, &headers).await,
+        Err(rejection) => rejection.into_response(),
+    }
+}
+
+async fn canary(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    asked: Result<Json<CanaryAsk>, JsonRejection>,
+) -> Response {
+    match asked {
+        Ok(Json(asked)) => ask(&shared, Ask::Canary(asked), true, &headers).await,
+        Err(rejection) => rejection.into_response(),
+    }
+}
+
+async fn now(State(shared): State<Arc<Shared>>, headers: HeaderMap, wanted: Ask) -> Response {
+    ask(&shared, wanted, true, &headers).await
+}
+
+async fn shadow_report(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    seen(shared.reloader.get().and_then(Reloader::shadow), "shadow", &headers)
+}
+
+async fn canary_report(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    seen(shared.reloader.get().and_then(Reloader::canary), "canary", &headers)
+}
+
+/// A report that is there, or the words that none is.
+fn seen<R: Serialize + Display>(report: Option<R>, what: &str, headers: &HeaderMap) -> Response {
+    match report {
+        None => (StatusCode::NOT_FOUND, format!("there was no {what} yet\n")).into_response(),
+        Some(report) if in_words(headers) => report.to_string().into_response(),
+        Some(report) => Json(report).into_response(),
+    }
 }
 
 async fn ask(shared: &Shared, ask: Ask, wait: bool, headers: &HeaderMap) -> Response {

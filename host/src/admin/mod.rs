@@ -8,6 +8,8 @@
 //! | `GET /metrics` | `OpenMetrics` text |
 //! | `GET /status` | JSON (`host/docs/status.md`); beyond loopback only with the bearer token |
 //! | `POST /reload`, `POST /rollback` | the report, as JSON or text; on the Unix socket, or with the token |
+//! | `POST /shadow`, `POST /canary`, each with `/stop`, `POST /canary/promote` | likewise |
+//! | `GET /shadow`, `GET /canary` | what comes of it; may show contents of records where `examples` were asked for, so likewise |
 //!
 //! Invariant 10: no secret and no contents of a record is shown.
 
@@ -201,7 +203,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route("/status", get(status))
         .merge(change::routes(shared))
         .fallback(async || {
-            let words = "there are /livez, /readyz, /metrics, /status, /reload and /rollback\n";
+            let words = "there are /livez, /readyz, /metrics, /status, /reload, /rollback, /shadow and /canary\n";
             (StatusCode::NOT_FOUND, words)
         })
         // A connection serves one request, so that its time is the request's.

@@ -1,5 +1,7 @@
 //! The commands, one file each: arguments, and a function that runs them.
 
+mod beside;
+pub mod canary;
 pub mod check;
 pub mod demo;
 pub mod inspect;
@@ -7,6 +9,7 @@ pub mod precompile;
 pub mod reload;
 pub mod replay;
 pub mod rollback;
+pub mod shadow;
 pub mod run;
 pub mod torture;
 pub mod try_;

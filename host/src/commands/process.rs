@@ -8,6 +8,11 @@ use super::{Exit, say, unless_closed};
 use crate::admin::{self, OUTCOME};
 use crate::http::{Local, Said, Transport};
 
+/// How an answer is wanted.
+pub(super) const JSON: &str = "application/json";
+/// For people.
+pub(super) const TEXT: &str = "text/plain";
+
 /// Which process is meant.
 #[derive(Clone, Debug, clap::Args)]
 #[group(required = true, multiple = true)]
@@ -23,8 +28,21 @@ pub(super) struct ProcessArgs {
 impl ProcessArgs {
     /// Posts to a path, shows the answer, and ends as it says.
     pub(super) fn ask(&self, path: &str, json: bool) -> anyhow::Result<ExitCode> {
+        let accept = if json { JSON } else { TEXT };
+        match self.call(path, Some(""), accept)? {
+            Ok(said) => show(&said),
+            Err(exit) => Ok(exit.into()),
+        }
+    }
+
+    /// What the process says to a request ([`Local::ask`]); where there is none, that is said, and how to end.
+    pub(super) fn call(
+        &self,
+        path: &str,
+        asked: Option<&str>,
+        accept: &str,
+    ) -> anyhow::Result<Result<Said, Exit>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let accept = if json { "application/json" } else { "text/plain" };
         let mut silent = Vec::new();
         for socket in self.sockets() {
             match trusted(&socket, self.socket.is_some()) {
@@ -34,9 +52,9 @@ impl ProcessArgs {
                     continue;
                 }
             }
-            let said = runtime.block_on(Local::new(&socket)?.post(path, accept, &OUTCOME));
+            let said = runtime.block_on(Local::new(&socket)?.ask(path, asked, accept, &OUTCOME));
             match said {
-                Ok(said) => return show(&said),
+                Ok(said) => return Ok(Ok(said)),
                 Err(error) if error.kind == Transport::Unreachable => {
                     silent.push(format!("`{}`: {}", socket.display(), error.detail));
                 }
@@ -45,7 +63,7 @@ impl ProcessArgs {
                     say(format_args!(
                         "the xylem on `{socket}` went away before it answered: {error}"
                     ));
-                    return Ok(Exit::Unreachable.into());
+                    return Ok(Err(Exit::Unreachable));
                 }
             }
         }
@@ -53,7 +71,7 @@ impl ProcessArgs {
             "no xylem answers ({}): start `xylem run` with this configuration, or name the `--socket` that it was started with",
             silent.join("; ")
         ));
-        Ok(Exit::Unreachable.into())
+        Ok(Err(Exit::Unreachable))
     }
 
     /// Where it may listen.
@@ -80,7 +98,7 @@ fn trusted(socket: &Path, named: bool) -> Result<(), String> {
 }
 
 /// Shows what the process said, on stdout where it did what was asked for or says why not.
-fn show(said: &Said) -> anyhow::Result<ExitCode> {
+pub(super) fn show(said: &Said) -> anyhow::Result<ExitCode> {
     let exit = exit(said.status, said.header.as_deref());
     if exit == Exit::Unreachable {
         say(said.text.trim_end());
@@ -91,7 +109,7 @@ fn show(said: &Said) -> anyhow::Result<ExitCode> {
 }
 
 /// What an answer means for scripts.
-fn exit(status: u16, outcome: Option<&str>) -> Exit {
+pub(super) fn exit(status: u16, outcome: Option<&str>) -> Exit {
     match (status, outcome) {
         (_, Some("restart-needed")) => Exit::Configuration,
         (200 | 202, _) => Exit::Done,

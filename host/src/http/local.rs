@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reqwest::header::{ACCEPT, HeaderName};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use reqwest::{Certificate, Response};
 
 use super::client::{ClientError, SendError, innermost, send_error};
@@ -43,15 +43,25 @@ impl Local {
         Ok(Self { inner })
     }
 
-    /// Posts to a path and waits for the answer, however long it takes; `header` is read of it.
-    pub async fn post(
+    /// Posts to a path, with JSON where there is something to say, or gets what is there where `asked` is
+    /// none, and waits for the answer, however long it takes; `header` is read of it.
+    pub async fn ask(
         &self,
         path: &str,
+        asked: Option<&str>,
         accept: &str,
         header: &HeaderName,
     ) -> Result<Said, SendError> {
         // The host is a name that nobody looks up.
-        let request = self.inner.post(format!("http://xylem{path}")).header(ACCEPT, accept);
+        let url = format!("http://xylem{path}");
+        let request = match asked {
+            None => self.inner.get(url),
+            Some("") => self.inner.post(url),
+            Some(json) => {
+                self.inner.post(url).header(CONTENT_TYPE, "application/json").body(json.to_owned())
+            }
+        };
+        let request = request.header(ACCEPT, accept);
         let response = request.send().await.map_err(|error| send_error(&error))?;
         let value = response.headers().get(header).and_then(|value| value.to_str().ok());
         let said = value.map(str::to_owned);
