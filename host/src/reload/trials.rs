@@ -167,7 +167,7 @@ impl Thread {
             self.follow(candidate.fingerprint());
         }
         let mut decision = self.swap(candidate, reason);
-        if let Some(file) = elsewhere {
+        if let Some(file) = elsewhere.filter(|_| decision.outcome == Outcome::Swapped) {
             self.is_elsewhere = true;
             decision.effects.push(format!(
                 "what runs comes from `{}`: a restart and the next reload read the file that xylem was started with",
