@@ -13,6 +13,7 @@ use std::time::Duration;
 pub use report::{Comparison, Cost, Example, NewRefusal, PathChange};
 use tally::{Pair, Tally, Telling};
 
+use crate::dead_letter::Origin;
 use crate::generation::Pipeline;
 use crate::id::Ids;
 use crate::plugin::{Hooks, RunError, Runner};
@@ -60,8 +61,13 @@ impl Compare {
         hooks: &Hooks,
         show: Show,
     ) -> Self {
-        let side = |pipeline| Side::new(Arc::clone(pipeline), hooks);
-        Self { running: side(running), candidate: side(candidate), show, tally: Tally::default() }
+        let side = |pipeline| Side::new(pipeline, hooks);
+        // That an event names another generation is no difference.
+        let generation = Arc::clone(&running.origin.generation);
+        let origin = Arc::new(Origin { generation, ..(*candidate.origin).clone() });
+        let candidate = Arc::new(Pipeline { origin, ..(**candidate).clone() });
+        let running = side(Arc::clone(running));
+        Self { running, candidate: side(candidate), show, tally: Tally::default() }
     }
 
     /// Runs records of one partition, in offset order, through both.

@@ -214,3 +214,20 @@ fn a_hundred_thousand_differences_give_few_paths() {
     let comparison = compared(candidate, &vec![payload; 20], Show::default());
     assert_eq!(paths(&comparison), [("/names/*", 20)]);
 }
+
+#[test]
+fn that_an_event_names_its_generation_is_no_difference() {
+    let text = json!({"type": "string"});
+    let schema = json!({"type": "object", "properties": {"made_by": text, "at": text}});
+    let pipeline = |generation| {
+        let mut pipeline =
+            rig::pipeline(generation, &schema, |_, records| outcomes(records, |_| ()));
+        pipeline.routes[0].stamp = Some(crate::stamp::Stamp::new("/made_by", None).unwrap());
+        Arc::new(pipeline)
+    };
+    let hooks = Hooks::new(Arc::new(|_| ()));
+    let mut compare = Compare::new(&pipeline("g1"), &pipeline("g2"), &hooks, Show::default());
+    let record = Record { payload: Some("{\"at\":\"x\"}".into()), ..rig::record(0) };
+    compare.run(&rig::partition_id(), &[record]).unwrap();
+    assert_eq!(compare.comparison().equal, 1);
+}
