@@ -39,7 +39,7 @@ pub(crate) fn configuration(world: &World, settings: &str) -> String {
         "kafka: {{brokers: '{brokers}', group: {group}, start: earliest, session_timeout_ms: 6000}}
 aep: {{organisation: {ORGANISATION}}}
 quota: {{messages_per_second: 1000000, requests_per_second: 1000000}}
-reload: {{recent_records: 128}}
+reload: {{recent_records: 128, watch: false}}
 plugins: {{candidate: {{component: candidate.wasm, max_cpu_ms: 100}}}}
 destinations:
   orders:

@@ -30,7 +30,7 @@ fn invariant_1_2_3_8_9_11_a_minute_of_torture_leaves_every_record_one_fate() {
         let ledger = &report["ledger"];
         let count = |name: &str| ledger[name].as_u64().unwrap();
         let fates = count("delivered") + count("filtered") + count("dead_lettered");
-        assert_eq!(fates - count("two_fates"), 60_000);
+        assert_eq!(fates - count("two_generations"), 60_000);
         // A run in which nothing had to be sent again has proven nothing.
         assert!(count("repeats") > 0, "{words}");
         let faults = report["faults"].as_array().unwrap();

@@ -1,12 +1,18 @@
 //! The processes under torture: children of this one, running the same program.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Stands in the line in which a process logs that a partition came to it.
+const ASSIGNED: &str = "partition assigned";
 
 /// The processes, and what became of earlier ones.
 pub(super) struct Fleet {
@@ -23,6 +29,8 @@ pub(super) struct Fleet {
 struct Member {
     child: Option<Child>,
     log: PathBuf,
+    /// The number of the process, by which its log and its socket are called.
+    number: usize,
     /// Not to be started again before.
     rests_until: Option<Instant>,
     /// Told to end by SIGTERM.
@@ -48,26 +56,26 @@ impl Fleet {
     }
 
     fn add(&mut self, guest: bool) -> anyhow::Result<()> {
-        let (child, log) = self.spawn()?;
+        let (child, log, number) = self.spawn()?;
         let child = Some(child);
-        self.members.push(Member { child, log, rests_until: None, leaving: false, guest });
+        self.members.push(Member { child, log, number, rests_until: None, leaving: false, guest });
         Ok(())
     }
 
-    fn spawn(&mut self) -> anyhow::Result<(Child, PathBuf)> {
-        let log = self.folder.join(format!("process-{}.log", self.started));
+    fn spawn(&mut self) -> anyhow::Result<(Child, PathBuf, usize)> {
+        let number = self.started;
+        let log = self.folder.join(format!("process-{number}.log"));
         self.started += 1;
         let stderr = File::create(&log)?;
-        let program = std::env::current_exe().context("this program does not know where it is")?;
-        let child = Command::new(program)
-            .args(["run", "-c", "xylem.yaml"])
+        let child = Command::new(program()?)
+            .args(["run", "-c", "xylem.yaml", "--socket", &socket(number)])
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(stderr)
             .spawn()
             .context("cannot start a process")?;
-        Ok((child, log))
+        Ok((child, log, number))
     }
 
     /// A process that runs, chosen by number; none where none does.
@@ -100,6 +108,36 @@ impl Fleet {
         }
         (member.leaving, member.rests_until) = (true, Some(again));
         Ok(true)
+    }
+
+    /// Tells every process that carries records that its files changed; how many there were. One that only
+    /// starts would take the signal for its end, and reads the files anyway.
+    pub(super) fn hang_up(&self) -> std::io::Result<usize> {
+        let mut told = 0;
+        for member in self.members.iter().filter(|member| !member.leaving) {
+            let Some(child) = &member.child else { continue };
+            let log = std::fs::read_to_string(&member.log)?;
+            if log.contains(ASSIGNED) {
+                kill_process(Pid::from_child(child), Signal::HUP)?;
+                told += 1;
+            }
+        }
+        Ok(told)
+    }
+
+    /// Tells a process to go back to the generation before; whether it did. One that was started since the last
+    /// reload has none.
+    pub(super) fn roll_back(&mut self, whom: usize) -> anyhow::Result<bool> {
+        let Some(number) = self.chosen(whom).map(|member| member.number) else {
+            return Ok(false);
+        };
+        let output = Command::new(program()?)
+            .args(["rollback", "--socket", &socket(number), "--json"])
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot start `xylem rollback`")?;
+        Ok(output.status.success())
     }
 
     /// One process more.
@@ -138,9 +176,10 @@ impl Fleet {
         let again: Vec<usize> =
             (0..self.members.len()).filter(|at| self.members.get(*at).is_some_and(due)).collect();
         for at in again {
-            let (child, log) = self.spawn()?;
+            let (child, log, number) = self.spawn()?;
             if let Some(member) = self.members.get_mut(at) {
                 (member.child, member.log, member.rests_until) = (Some(child), log, None);
+                member.number = number;
             }
         }
         Ok(())
@@ -174,28 +213,6 @@ impl Fleet {
         Ok(())
     }
 
-    /// Asks every process that has begun to work to reload; a younger one might not listen yet, and end.
-    pub(super) fn reload(&self) -> std::io::Result<()> {
-        for member in self.members.iter().filter(|member| !member.leaving) {
-            let listens = std::fs::read_to_string(&member.log)
-                .is_ok_and(|text| text.contains("partition assigned"));
-            if let Some(child) = member.child.as_ref().filter(|_| listens) {
-                kill_process(Pid::from_child(child), Signal::HUP)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// How often a process swapped its generation, by the processes' own logs.
-    pub(super) fn swaps(&self) -> usize {
-        let count = |number: usize| {
-            let log = self.folder.join(format!("process-{number}.log"));
-            let text = std::fs::read_to_string(log).unwrap_or_default();
-            text.lines().filter(|line| line.contains("\"outcome\":\"swapped\"")).count()
-        };
-        (0..self.started).map(count).sum()
-    }
-
     /// How often partitions came to or went from a process, by the processes' own logs.
     pub(super) fn rebalances(&self) -> usize {
         let count = |number: usize| {
@@ -204,7 +221,7 @@ impl Fleet {
             let mut before = false;
             // Partitions assigned together stand in lines one after the other.
             text.lines().fold(0, |rebalances, line| {
-                let assigned = line.contains("partition assigned");
+                let assigned = line.contains(ASSIGNED);
                 let begins = assigned && !std::mem::replace(&mut before, assigned);
                 before = assigned;
                 rebalances + usize::from(begins || line.contains("partitions revoked"))
@@ -212,6 +229,40 @@ impl Fleet {
         };
         (0..self.started).map(count).sum()
     }
+
+    /// When each partition of a topic came to a process, in milliseconds since 1970, by their logs.
+    pub(super) fn assignments(&self, topic: &str) -> BTreeMap<i32, Vec<i64>> {
+        let mut all: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+        for number in 0..self.started {
+            let log = self.folder.join(format!("process-{number}.log"));
+            let text = std::fs::read_to_string(log).unwrap_or_default();
+            for (partition, at) in text.lines().filter_map(|line| assignment(line, topic)) {
+                all.entry(partition).or_default().push(at);
+            }
+        }
+        all
+    }
+}
+
+/// This program.
+fn program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("this program does not know where it is")
+}
+
+/// The socket of a process, in the folder that all run in: paths of sockets have to be short.
+fn socket(number: usize) -> String {
+    format!("process-{number}.sock")
+}
+
+/// Reads a line of a log: which partition of the topic came, and when.
+fn assignment(line: &str, topic: &str) -> Option<(i32, i64)> {
+    if !line.contains(ASSIGNED) {
+        return None;
+    }
+    let line: Value = serde_json::from_str(line).ok()?;
+    let partition = line["partition"].as_str()?.strip_prefix(topic)?.strip_prefix('-')?;
+    let at: Timestamp = line["timestamp"].as_str()?.parse().ok()?;
+    Some((partition.parse().ok()?, at.as_millisecond()))
 }
 
 impl Drop for Fleet {
@@ -222,5 +273,19 @@ impl Drop for Fleet {
                 drop(child.wait());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assignment_is_read_from_a_log() {
+        let line = r#"{"timestamp":"2026-11-22T00:00:01.5Z","level":"INFO","message":"partition assigned","partition":"t-1-7"}"#;
+        let at: Timestamp = "2026-11-22T00:00:01.5Z".parse().unwrap();
+        assert_eq!(assignment(line, "t-1"), Some((7, at.as_millisecond())));
+        assert_eq!(assignment(line, "other"), None);
+        assert_eq!(assignment("partition assigned", "t-1"), None);
     }
 }

@@ -5,14 +5,18 @@
 //! | every record has exactly one fate, the one that its content asks for | `lost`, `wrong` |
 //! | a repeated event has its first id | `other_id` |
 //! | first arrivals of a partition stand in offset order (promise 3) | `out_of_order` |
-//! | a record that came again after an unclean end may meet another generation; counted apart | `two_fates` |
 //! | a repeat follows an unclean end or an unknown outcome; it is counted | `repeats`, `letters_again` |
+//! | a repeat may meet another generation, and then another fate, where its partition was assigned anew between the two; counted | `other_generation`, `two_generations`, else `wrong` |
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::load::{Expected, expected};
+
+/// How long before a partition's assignment its former process may have sent what arrives after it: a request
+/// on its way, in milliseconds.
+const LATE: i64 = 2_000;
 
 /// How many examples of each mistake are kept.
 const EXAMPLES: usize = 5;
@@ -23,6 +27,8 @@ pub(super) struct Ledger {
     partitions: BTreeMap<i32, Vec<Fate>>,
     /// The highest record of each partition that has arrived.
     highest: BTreeMap<i32, u64>,
+    /// When each partition came to a process.
+    assigned: BTreeMap<i32, Vec<i64>>,
     verdict: Verdict,
 }
 
@@ -31,20 +37,20 @@ pub(super) struct Ledger {
 struct Fate {
     /// The id under which it arrived first.
     id: Option<Box<str>>,
+    /// How it arrived last.
+    under: Option<Under>,
     letters: u32,
-    /// It first arrived behind a later one, which is in order where it was a dead letter before.
+    /// It first arrived behind a later one.
     late: bool,
+    /// When its last dead letter was written.
+    letter_at: i64,
 }
 
-impl Fate {
-    /// Delivered or dead-lettered; both only where it came again.
-    fn is_either(&self, unclean: bool) -> bool {
-        match (&self.id, self.letters) {
-            (Some(_), 0) => true,
-            (None, letters) => letters > 0,
-            (Some(_), _) => unclean,
-        }
-    }
+/// Under which version of the mapping an event was made, and when it arrived, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Under {
+    pub(super) version: u64,
+    pub(super) at: i64,
 }
 
 /// What the books say.
@@ -62,8 +68,11 @@ pub(super) struct Verdict {
     pub(super) repeats: u64,
     /// Dead letters that were written again.
     pub(super) letters_again: u64,
-    /// Records that one generation delivered and another dead-lettered: they came again after an unclean end.
-    pub(super) two_fates: u64,
+    /// Those of them that another generation made than the time before.
+    pub(super) other_generation: u64,
+    /// Records that were delivered under one generation and dead-lettered under another, with a new assignment of
+    /// their partition between.
+    pub(super) two_generations: u64,
     /// Records without a fate.
     pub(super) lost: u64,
     /// Records with two fates, or another than their content asks for.
@@ -84,7 +93,7 @@ impl Verdict {
         self.lost + self.wrong + self.other_id + self.out_of_order + self.strange == 0
     }
 
-    fn out_of_order(&mut self, partition: i32, sequence: u64) {
+    fn late(&mut self, partition: i32, sequence: u64) {
         self.out_of_order += 1;
         self.note(|| format!("partition {partition}: {sequence} after a later one"));
     }
@@ -98,11 +107,11 @@ impl Verdict {
 
 impl Ledger {
     /// So many records in each partition.
-    pub(super) fn new(written: &BTreeMap<i32, u64>) -> Self {
+    pub(super) fn new(written: &BTreeMap<i32, u64>, assigned: BTreeMap<i32, Vec<i64>>) -> Self {
         let fates = |count: &u64| vec![Fate::default(); usize::try_from(*count).unwrap_or(0)];
         let partitions = written.iter().map(|(partition, n)| (*partition, fates(n))).collect();
         let verdict = Verdict { written: written.values().sum(), ..Verdict::default() };
-        Self { partitions, highest: BTreeMap::new(), verdict }
+        Self { partitions, highest: BTreeMap::new(), assigned, verdict }
     }
 
     fn fate(&mut self, partition: i32, sequence: u64) -> Option<&mut Fate> {
@@ -110,10 +119,19 @@ impl Ledger {
     }
 
     /// An event was accepted; called in the order of arrival.
-    pub(super) fn arrived(&mut self, partition: i32, sequence: u64, id: &str) {
+    pub(super) fn arrived(&mut self, partition: i32, sequence: u64, id: &str, under: Under) {
         let Some(fate) = self.fate(partition, sequence) else {
             return self.strange(&format!("an event of no record: {id}"));
         };
+        let former = fate.under.replace(under);
+        if let Some(before) = former.filter(|before| before.version != under.version) {
+            self.met_another(partition, sequence, before, under);
+        }
+        if expected(sequence) == Expected::Either && under.version % 2 == 1 {
+            self.verdict.wrong += 1;
+            self.verdict.note(|| format!("{id} was delivered under version {}", under.version));
+        }
+        let Some(fate) = self.fate(partition, sequence) else { return };
         if let Some(first) = &fate.id {
             let other = (**first != *id).then(|| first.clone());
             self.verdict.repeats += 1;
@@ -130,18 +148,35 @@ impl Ledger {
         if sequence >= after {
             return;
         }
-        match (expected(sequence), self.fate(partition, sequence)) {
-            (Expected::Either, Some(fate)) => fate.late = true,
-            _ => self.verdict.out_of_order(partition, sequence),
+        match self.fate(partition, sequence) {
+            // In order where it was a dead letter before: the books of those are read later.
+            Some(fate) if expected(sequence) == Expected::Either => fate.late = true,
+            _ => self.verdict.late(partition, sequence),
         }
     }
 
     /// The dead-letter topic holds a record.
-    pub(super) fn dead_lettered(&mut self, partition: i32, sequence: u64) {
+    pub(super) fn dead_lettered(&mut self, partition: i32, sequence: u64, at: i64) {
         match self.fate(partition, sequence) {
-            Some(fate) => fate.letters += 1,
+            Some(fate) => {
+                fate.letters += 1;
+                fate.letter_at = at;
+            }
             None => self.strange(&format!("a dead letter of no record: {partition}-{sequence}")),
         }
+    }
+
+    /// An event came again, made by another generation.
+    fn met_another(&mut self, partition: i32, sequence: u64, before: Under, now: Under) {
+        if is_assigned_between(&self.assigned, partition, before.at, now.at) {
+            self.verdict.other_generation += 1;
+            return;
+        }
+        self.verdict.wrong += 1;
+        self.verdict.note(|| {
+            let (was, is) = (before.version, now.version);
+            format!("{partition}-{sequence} came under versions {was} and {is} of one assignment")
+        });
     }
 
     /// Something that no record explains.
@@ -150,15 +185,14 @@ impl Ledger {
         self.verdict.note(|| words.to_owned());
     }
 
-    /// Whether every record has its fate; filtered ones count when their offsets are committed. `unclean` says
-    /// whether any process or assignment ended so that records came again.
-    pub(super) fn close(self, unclean: bool) -> Verdict {
+    /// Whether every record has its fate; filtered ones count when their offsets are committed.
+    pub(super) fn close(self) -> Verdict {
         let mut verdict = self.verdict;
         for (partition, fates) in &self.partitions {
             for (sequence, fate) in (0_u64..).zip(fates) {
                 let wanted = expected(sequence);
                 if fate.late && fate.letters == 0 {
-                    verdict.out_of_order(*partition, sequence);
+                    verdict.late(*partition, sequence);
                 }
                 verdict.delivered += u64::from(fate.id.is_some());
                 verdict.dead_lettered += u64::from(fate.letters > 0);
@@ -167,9 +201,17 @@ impl Ledger {
                     Expected::Delivered => fate.id.is_some() && fate.letters == 0,
                     Expected::Rejected | Expected::Refused => fate.id.is_none() && fate.letters > 0,
                     Expected::Filtered => fate.id.is_none() && fate.letters == 0,
-                    Expected::Either => fate.is_either(unclean),
+                    Expected::Either => match (&fate.under, fate.letters > 0) {
+                        (Some(under), true) => {
+                            let (event, letter) = (under.at, fate.letter_at);
+                            let explained =
+                                is_assigned_between(&self.assigned, *partition, event, letter);
+                            verdict.two_generations += u64::from(explained);
+                            explained
+                        }
+                        (arrived, letter) => arrived.is_some() != letter,
+                    },
                 };
-                verdict.two_fates += u64::from(right && fate.id.is_some() && fate.letters > 0);
                 verdict.filtered += u64::from(wanted == Expected::Filtered && right);
                 if right {
                     continue;
@@ -190,19 +232,39 @@ impl Ledger {
     }
 }
 
+/// Whether a partition came to a process between two times, whichever was first.
+fn is_assigned_between(
+    assigned: &BTreeMap<i32, Vec<i64>>,
+    partition: i32,
+    one: i64,
+    other: i64,
+) -> bool {
+    let between = one.min(other).saturating_sub(LATE)..=one.max(other);
+    assigned.get(&partition).is_some_and(|times| times.iter().any(|at| between.contains(at)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The version that was in place first, at a time.
+    fn at(at: i64) -> Under {
+        Under { version: 0, at }
+    }
+
+    fn empty(records: u64) -> Ledger {
+        Ledger::new(&BTreeMap::from([(0, records)]), BTreeMap::from([(0, vec![100_000])]))
+    }
+
     /// A whole run of 200 records in one partition.
     fn whole() -> Ledger {
-        let mut ledger = Ledger::new(&BTreeMap::from([(0, 200)]));
+        let mut ledger = empty(200);
         for sequence in 0..200 {
             match expected(sequence) {
-                Expected::Delivered => ledger.arrived(0, sequence, &format!("id.{sequence}")),
-                Expected::Rejected | Expected::Refused | Expected::Either => {
-                    ledger.dead_lettered(0, sequence);
+                Expected::Delivered | Expected::Either => {
+                    ledger.arrived(0, sequence, &format!("id.{sequence}"), at(0));
                 }
+                Expected::Rejected | Expected::Refused => ledger.dead_lettered(0, sequence, 0),
                 Expected::Filtered => {}
             }
         }
@@ -212,60 +274,71 @@ mod tests {
     #[test]
     fn a_whole_run_holds_and_repeats_are_counted() {
         let mut ledger = whole();
-        ledger.arrived(0, 1, "id.1");
-        ledger.dead_lettered(0, 13);
-        let verdict = ledger.close(true);
+        ledger.arrived(0, 1, "id.1", at(1));
+        ledger.dead_lettered(0, 13, 1);
+        let verdict = ledger.close();
         assert!(verdict.holds(), "{verdict:?}");
         assert_eq!((verdict.repeats, verdict.letters_again), (1, 1));
-        assert_eq!(
-            verdict.delivered + verdict.filtered + verdict.dead_lettered - verdict.two_fates,
-            200
-        );
-    }
-
-    #[test]
-    fn two_fates_take_two_generations_and_an_unclean_end() {
-        let both = || {
-            let mut ledger = whole();
-            ledger.arrived(0, 133, "id.133");
-            ledger
-        };
-        // It came behind 199, as what is sent again does.
-        let verdict = both().close(true);
-        assert!(verdict.two_fates == 1 && verdict.holds(), "{verdict:?}");
-        assert_eq!(both().close(false).wrong, 1);
-        let mut late = Ledger::new(&BTreeMap::from([(0, 200)]));
-        late.arrived(0, 199, "id.199");
-        late.arrived(0, 133, "id.133");
-        assert_eq!(late.close(true).out_of_order, 1, "it was no dead letter before");
+        assert_eq!(verdict.delivered + verdict.filtered + verdict.dead_lettered, 200);
     }
 
     #[test]
     fn every_mistake_is_seen() {
-        let written = BTreeMap::from([(0, 3)]);
-        let lost = Ledger::new(&written).close(true);
+        let lost = empty(3).close();
         assert_eq!((lost.lost, lost.holds()), (3, false));
 
         let mut twice = whole();
-        twice.dead_lettered(0, 1);
-        assert_eq!(twice.close(true).wrong, 1);
+        twice.dead_lettered(0, 1, 0);
+        assert_eq!(twice.close().wrong, 1);
         let mut unfiltered = whole();
-        unfiltered.arrived(0, 5, "id.5");
-        assert_eq!(unfiltered.close(true).wrong, 1);
+        unfiltered.arrived(0, 5, "id.5", at(0));
+        assert_eq!(unfiltered.close().wrong, 1);
 
         let mut other = whole();
-        other.arrived(0, 1, "id.one");
-        assert_eq!(other.close(true).other_id, 1);
+        other.arrived(0, 1, "id.one", at(0));
+        assert_eq!(other.close().other_id, 1);
 
-        let mut order = Ledger::new(&written);
+        let mut order = empty(3);
         for sequence in [0, 2, 1] {
-            order.arrived(0, sequence, "id");
+            order.arrived(0, sequence, "id", at(0));
         }
-        assert_eq!(order.close(true).out_of_order, 1);
+        assert_eq!(order.close().out_of_order, 1);
 
         let mut strange = whole();
-        strange.arrived(0, 200, "id.200");
-        strange.dead_lettered(7, 0);
-        assert_eq!(strange.close(true).strange, 2);
+        strange.arrived(0, 200, "id.200", at(0));
+        strange.dead_lettered(7, 0, 0);
+        assert_eq!(strange.close().strange, 2);
+    }
+
+    #[test]
+    fn two_generations_of_a_record_need_an_assignment_between() {
+        // Record 3 was delivered at 0; its partition came to a process at 100,000.
+        let mut explained = whole();
+        explained.dead_lettered(0, 3, 100_001);
+        explained.arrived(0, 1, "id.1", Under { version: 1, at: 100_001 });
+        let verdict = explained.close();
+        assert!(verdict.holds(), "{verdict:?}");
+        assert_eq!((verdict.two_generations, verdict.other_generation), (1, 1));
+
+        let mut fate = whole();
+        fate.dead_lettered(0, 3, 99_999);
+        assert_eq!(fate.close().wrong, 1);
+        let mut event = whole();
+        event.arrived(0, 1, "id.1", Under { version: 1, at: 99_999 });
+        assert_eq!(event.close().wrong, 1);
+        // What was a dead letter first may be delivered behind later ones; nothing else may.
+        for (letter, late) in [(true, 0), (false, 1)] {
+            let mut again = empty(200);
+            again.arrived(0, 199, "id.199", at(0));
+            if letter {
+                again.dead_lettered(0, 3, 0);
+            }
+            again.arrived(0, 3, "id.3", at(100_001));
+            assert_eq!(again.close().out_of_order, late);
+        }
+        // An event of a version that rejects such records.
+        let mut mixed = empty(4);
+        mixed.arrived(0, 3, "id.3", Under { version: 1, at: 0 });
+        assert_eq!(mixed.close().wrong, 1);
     }
 }

@@ -12,7 +12,7 @@ pub(super) enum Expected {
     Rejected,
     /// AEP refuses its event.
     Refused,
-    /// Its event is accepted, or the mapping rejects it: that differs from one generation to the next.
+    /// Delivered under a mapping of an even version, rejected under one of an odd version.
     Either,
 }
 
@@ -24,8 +24,8 @@ pub(super) fn expected(sequence: u64) -> Expected {
     match sequence % 200 {
         13 => Expected::Rejected,
         77 => Expected::Refused,
-        133 => Expected::Either,
         n if n % 10 == 5 => Expected::Filtered,
+        n if n % 10 == 3 => Expected::Either,
         _ => Expected::Delivered,
     }
 }
@@ -45,7 +45,8 @@ pub(super) fn payload(partition: i32, sequence: u64) -> String {
     )
 }
 
-/// The `_id` of a record's event: it names the record whatever the host makes of it.
+/// What names a record, whatever the host makes of it; the `_id` of its event is this and the version of the
+/// mapping.
 pub(super) fn stamp(partition: i32, sequence: u64) -> String {
     format!("t-{partition}-{sequence}")
 }
@@ -56,12 +57,18 @@ pub(super) fn read_stamp(stamp: &str) -> Option<(i32, u64)> {
     Some((partition.parse().ok()?, sequence.parse().ok()?))
 }
 
-/// The mapping table of the pipeline in its `edition`: each is another generation, and every second one rejects
-/// the records of which [`Expected::Either`] is expected.
-pub(super) fn mapping(edition: usize) -> String {
-    let id = match edition % 2 {
-        0 => ".stamp",
-        _ => "'if .kind == \"either\" then null else .stamp end'",
+/// Partition, number and version of the mapping in the `_id` of an event.
+pub(super) fn read_id(id: &str) -> Option<(i32, u64, u64)> {
+    let (stamp, version) = id.rsplit_once('-')?;
+    let (partition, sequence) = read_stamp(stamp)?;
+    Some((partition, sequence, version.parse().ok()?))
+}
+
+/// The mapping table of the pipeline, in one of its versions.
+pub(super) fn mapping(version: u64) -> String {
+    let id = match version % 2 {
+        0 => format!(".stamp + \"-{version}\""),
+        _ => format!("if .kind == \"either\" then null else .stamp + \"-{version}\" end"),
     };
     format!(
         "\
@@ -69,9 +76,9 @@ filter:
   - {{when: '.kind == \"ping\"', reason: a ping is no event}}
 events:
   - fields:
-      _id: {{from: {id}, type: string, required: true}}
+      _id: {{from: '{id}', type: string, required: true}}
       timestamp: {{from: .at, type: date-time, required: true}}
-      eventType: {{from: '\"torture.\" + .kind + \".{edition}\"'}}
+      eventType: {{from: '\"torture.\" + .kind'}}
 unmapped: ignore
 "
     )
@@ -98,17 +105,18 @@ mod tests {
 
     #[test]
     fn every_fate_is_expected_of_some_records_and_stamps_are_read_back() {
-        let fates = [
+        for fate in [
             Expected::Delivered,
             Expected::Filtered,
             Expected::Rejected,
             Expected::Refused,
             Expected::Either,
-        ];
-        for fate in fates {
+        ] {
             assert!((0..200).any(|sequence| expected(sequence) == fate), "{fate:?}");
         }
         assert_eq!(read_stamp(&stamp(3, 77)), Some((3, 77)));
         assert_eq!(read_stamp("t-3"), None);
+        assert_eq!(read_id(&format!("{}-12", stamp(3, 77))), Some((3, 77, 12)));
+        assert_eq!(read_id(&stamp(3, 77)), None);
     }
 }

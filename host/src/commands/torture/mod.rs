@@ -17,8 +17,8 @@ use self::schedule::Kind;
 use super::Exit;
 
 /// Prove on your own Kafka that no record is lost: write records, run several xylem processes
-/// against a local AEP while they are killed, AEP fails, brokers go and the mapping is swapped, then account for every
-/// record. Makes topics and a group of its own, named `xylem-torture-…`, and leaves them there.
+/// against a local AEP while they are killed, AEP fails, brokers go and the mapping is swapped, then account
+/// for every record. Makes topics and a group of its own, named `xylem-torture-…`, and leaves them there.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Bootstrap brokers, without authentication.
@@ -48,12 +48,16 @@ pub struct Args {
     /// Times that AEP is away; half as often it throttles, resets, is slow, or revokes tokens.
     #[arg(long)]
     outages: Option<usize>,
+    /// Times that the mapping is replaced while records flow; a part of the records becomes events under one
+    /// version and dead letters under the next.
+    #[arg(long)]
+    reloads: Option<usize>,
+    /// Times that a process is told to go back to the version before; half as often as it is replaced.
+    #[arg(long)]
+    rollbacks: Option<usize>,
     /// Times that a broker is killed; needs `--broker-pid-file`.
     #[arg(long)]
     broker_kills: Option<usize>,
-    /// Times that the mapping changes and all processes reload it while records flow.
-    #[arg(long)]
-    reloads: Option<usize>,
     /// A file with the process id of a broker on this machine, which something starts again when it
     /// is killed; once for each broker.
     #[arg(long, value_name = "FILE")]
@@ -77,6 +81,8 @@ impl Args {
             (_, count) => count.unwrap_or_else(|| usual.div_ceil(3)),
         };
         let half = outages.div_ceil(2);
+        let reloads = self.reloads.unwrap_or_else(|| usual.div_ceil(2));
+        let rollbacks = self.rollbacks.unwrap_or_else(|| reloads.div_ceil(2));
         vec![
             (Kind::Kill, self.kills.unwrap_or(usual)),
             (Kind::Stop, rebalances.div_ceil(2)),
@@ -87,7 +93,9 @@ impl Args {
             (Kind::Slow, half),
             (Kind::Revoke, half),
             (Kind::Broker, brokers),
-            (Kind::Reload, self.reloads.unwrap_or(usual)),
+            (Kind::Reload, reloads),
+            // Without a reload there is nothing to go back to.
+            (Kind::Rollback, if reloads == 0 { 0 } else { rollbacks }),
         ]
     }
 }
@@ -122,15 +130,16 @@ fn show(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
         ("filtered", ledger.filtered),
         ("dead-lettered", ledger.dead_lettered),
         ("events that repeated", ledger.repeats),
+        ("repeats of other generation", ledger.other_generation),
+        ("two fates, two generations", ledger.two_generations),
         ("dead letters that repeated", ledger.letters_again),
-        ("delivered by one generation and dead-lettered by another", ledger.two_fates),
         ("LOST", ledger.lost),
         ("WRONG OR TWO FATES", ledger.wrong),
         ("REPEATED UNDER ANOTHER ID", ledger.other_id),
         ("OUT OF ORDER", ledger.out_of_order),
         ("UNEXPLAINED", ledger.strange),
     ] {
-        writeln!(out, "{what:<60}{count:>10}")?;
+        writeln!(out, "{what:<28}{count:>10}")?;
     }
     for words in ledger.examples.iter().chain(&report.complaints) {
         writeln!(out, "  {words}")?;

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::Args;
 use super::fleet::Fleet;
-use super::ledger::{Ledger, Verdict};
-use super::load::{payload, read_stamp};
+use super::ledger::{Ledger, Under, Verdict};
+use super::load::{payload, read_id, read_stamp};
 use super::schedule::{Fault, Kind, make};
 use super::world::World;
 use crate::record::Record;
@@ -22,8 +22,11 @@ use crate::record::Record;
 /// Between two looks at the schedule.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How long a reload may take before it is asked for again.
-const INSIST: Duration = Duration::from_secs(5);
+/// When a process is asked again that had nothing to go back to.
+const LATER: Duration = Duration::from_millis(500);
+
+/// How long after the load a fault may still wait for its effect.
+const OVERDUE: Duration = Duration::from_mins(1);
 
 /// How long nothing may be settled before the rest counts as lost: longer than a killed member of a
 /// classic group is missed, twice.
@@ -61,14 +64,6 @@ pub(super) struct Counted {
     pub(super) took_effect: usize,
     /// Those that happened while one of another kind lasted.
     pub(super) overlapped: usize,
-}
-
-impl Counted {
-    /// Whether records came again for it: a process or an assignment ended before they were settled.
-    fn is_unclean(&self) -> bool {
-        let kinds = [Kind::Kill, Kind::Stop, Kind::Join, Kind::Broker];
-        self.took_effect > 0 && kinds.iter().any(|kind| kind.as_str() == self.kind)
-    }
 }
 
 /// Runs it.
@@ -115,7 +110,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
     complaints
         .extend(fleet.surprises.iter().map(|end| format!("a process ended by itself: {end}")));
     let rebalances = fleet.rebalances();
-    let ledger = books(&world, args, breaker.counted.iter().any(Counted::is_unclean))?;
+    let ledger = books(&world, args, fleet.assignments(&world.topic))?;
     Ok(Report {
         seed,
         faults: breaker.counted,
@@ -174,13 +169,18 @@ fn place(number: u64, partitions: i32) -> (i32, u64) {
 struct Breaker<'a> {
     world: &'a World,
     pid_files: &'a [PathBuf],
+    /// How long the load lasts.
+    over: Duration,
     /// What is still to begin, last first.
     ahead: Vec<Fault>,
     lasting: Vec<Lasting>,
-    /// Editions of the mapping table so far.
-    editions: usize,
     counted: Vec<Counted>,
     complaints: Vec<String>,
+    /// The version of the mapping that is in place, the newest that made an event, and up to where in the lake
+    /// that was looked for.
+    version: u64,
+    newest: u64,
+    looked: u64,
 }
 
 /// A fault that has begun.
@@ -192,8 +192,8 @@ struct Lasting {
     spoil: Option<FaultId>,
     /// Of a broker: its pid file, and who was killed.
     broker: Option<(PathBuf, String)>,
-    /// Of a reload: how many swaps there were before.
-    swaps: Option<usize>,
+    /// Of a reload: the version that is to make events.
+    version: Option<u64>,
 }
 
 impl<'a> Breaker<'a> {
@@ -209,11 +209,14 @@ impl<'a> Breaker<'a> {
         Self {
             world,
             pid_files: &args.broker_pid_file,
+            over: Duration::from_secs(args.seconds),
             ahead: faults,
             lasting: Vec::new(),
-            editions: 0,
             counted: Kind::ALL.map(counted).to_vec(),
             complaints: Vec::new(),
+            version: 0,
+            newest: 0,
+            looked: 0,
         }
     }
 
@@ -227,7 +230,8 @@ impl<'a> Breaker<'a> {
             while let Some(fault) = self.ahead.pop_if(|next| began + next.at <= now) {
                 if !self.begin(fleet, fault, now)? {
                     // There is nobody to hit at the moment.
-                    self.ahead.push(Fault { at: now - began + TICK, ..fault });
+                    let later = if fault.kind == Kind::Rollback { LATER } else { TICK };
+                    self.ahead.push(Fault { at: now - began + later, ..fault });
                     self.ahead.sort_by_key(|other| std::cmp::Reverse(other.at));
                     break;
                 }
@@ -236,6 +240,9 @@ impl<'a> Breaker<'a> {
             if now.duration_since(told) > Duration::from_secs(1) {
                 told = now;
                 tell();
+            }
+            if now.duration_since(began) > self.over + OVERDUE {
+                break;
             }
             std::thread::park_timeout(TICK);
         }
@@ -264,17 +271,17 @@ impl<'a> Breaker<'a> {
             overlapped: false,
             spoil: None,
             broker: None,
-            swaps: None,
+            version: None,
         };
         match fault.kind {
             Kind::Kill if !fleet.kill(fault.whom, ends)? => return Ok(false),
             Kind::Stop if !fleet.stop(fault.whom, ends)? => return Ok(false),
-            Kind::Kill | Kind::Stop => self.took_effect(fault.kind),
+            Kind::Rollback if !fleet.roll_back(fault.whom)? => return Ok(false),
+            Kind::Kill | Kind::Stop | Kind::Rollback => self.took_effect(fault.kind),
             Kind::Join => {
                 fleet.join()?;
                 self.took_effect(fault.kind);
             }
-            Kind::Reload => lasting.swaps = Some(self.remap(fleet)?),
             Kind::Outage => lasting.spoil = status(503, None),
             Kind::Throttle => lasting.spoil = status(429, Some("1")),
             Kind::Reset => lasting.spoil = spoil(Spoiling::ResetAfter),
@@ -297,6 +304,17 @@ impl<'a> Breaker<'a> {
                 lasting.broker = Some((file.clone(), kill_broker(file)?));
                 self.took_effect(fault.kind);
             }
+            Kind::Reload => {
+                // One at a time: of two at once the first may never make an event.
+                if self.lasting.iter().any(|other| other.kind == Kind::Reload) {
+                    return Ok(false);
+                }
+                self.world.map(self.version + 1)?;
+                self.version += 1;
+                lasting.version = Some(self.version);
+                // Whom this does not reach reads the file when it starts.
+                fleet.hang_up()?;
+            }
         }
         for other in &mut self.lasting {
             if other.kind != fault.kind {
@@ -307,31 +325,13 @@ impl<'a> Breaker<'a> {
         Ok(true)
     }
 
-    /// Changes the mapping and has it reloaded; how many swaps there were before.
-    fn remap(&mut self, fleet: &Fleet) -> anyhow::Result<usize> {
-        let swaps = fleet.swaps();
-        self.editions += 1;
-        self.world.remap(self.editions)?;
-        fleet.reload()?;
-        Ok(swaps)
-    }
-
-    /// Reloads again where every process that was asked has gone meanwhile.
-    fn insist(&mut self, fleet: &Fleet, now: Instant) -> anyhow::Result<()> {
-        let mut lasting = std::mem::take(&mut self.lasting);
-        for waiting in lasting.iter_mut().filter(|other| other.ends + INSIST <= now) {
-            if let Some(before) = waiting.swaps.filter(|before| *before == fleet.swaps()) {
-                waiting.swaps = Some(self.remap(fleet)?.min(before));
-                waiting.ends = now;
-            }
-        }
-        self.lasting = lasting;
-        Ok(())
-    }
-
     fn end_those_due(&mut self, fleet: &mut Fleet, now: Instant) -> anyhow::Result<()> {
-        self.insist(fleet, now)?;
         let mut ended = Vec::new();
+        if self.lasting.iter().any(|lasting| lasting.version.is_some()) {
+            let seen = self.world.newest(&mut self.looked);
+            self.newest = self.newest.max(seen.unwrap_or(0));
+        }
+        let newest = self.newest;
         let control = self.world.emulator.control();
         self.lasting.retain_mut(|lasting| {
             let due = match (&lasting.spoil, &lasting.broker) {
@@ -341,9 +341,9 @@ impl<'a> Breaker<'a> {
                     lasting.ends <= now
                         && std::fs::read_to_string(file).is_ok_and(|pid| pid != *killed)
                 }
+                // Likewise when an event has met it.
                 (None, None) => {
-                    let swapped = |before| fleet.swaps() > before;
-                    lasting.ends <= now && lasting.swaps.is_none_or(swapped)
+                    lasting.ends <= now && lasting.version.is_none_or(|version| version <= newest)
                 }
             };
             if due {
@@ -356,10 +356,11 @@ impl<'a> Breaker<'a> {
                 control.clear(spoil);
                 self.took_effect(kind);
             }
-            match kind {
-                Kind::Join => fleet.leave()?,
-                Kind::Reload => self.took_effect(kind),
-                _ => {}
+            if kind == Kind::Join {
+                fleet.leave()?;
+            }
+            if kind == Kind::Reload {
+                self.took_effect(kind);
             }
             if overlapped && let Some(counted) = self.counted_of(kind) {
                 counted.overlapped += 1;
@@ -390,26 +391,31 @@ fn kill_broker(file: &PathBuf) -> anyhow::Result<String> {
 }
 
 /// Reads the receivers' books.
-fn books(world: &World, args: &Args, unclean: bool) -> anyhow::Result<Verdict> {
+fn books(world: &World, args: &Args, assigned: BTreeMap<i32, Vec<i64>>) -> anyhow::Result<Verdict> {
     let mut written: BTreeMap<i32, u64> = (0..args.partitions).map(|p| (p, 0)).collect();
     for number in 0..args.records {
         *written.entry(place(number, args.partitions).0).or_default() += 1;
     }
-    let mut ledger = Ledger::new(&written);
+    let mut ledger = Ledger::new(&written, assigned);
     let query = LakeQuery { limit: usize::MAX, ..LakeQuery::default() };
     for entry in world.emulator.control().lake(&query) {
-        match entry.entity_id.as_deref().and_then(read_stamp) {
-            Some((partition, sequence)) => ledger.arrived(partition, sequence, &entry.msg_id),
+        match entry.entity_id.as_deref().and_then(read_id) {
+            Some((partition, sequence, version)) => {
+                let at = i64::try_from(entry.received_at_ms).unwrap_or(i64::MAX);
+                ledger.arrived(partition, sequence, &entry.msg_id, Under { version, at });
+            }
             None => ledger.strange(&format!("an event without a stamp: {}", entry.msg_id)),
         }
     }
     for letter in world.peer.read(&world.dead)? {
         match stamp_of(&letter) {
-            Some((partition, sequence)) => ledger.dead_lettered(partition, sequence),
+            Some((partition, sequence)) => {
+                ledger.dead_lettered(partition, sequence, letter.timestamp_ms.unwrap_or(0));
+            }
             None => ledger.strange("a dead letter without a stamp"),
         }
     }
-    Ok(ledger.close(unclean))
+    Ok(ledger.close())
 }
 
 /// The stamp in a dead letter's payload, which may be no JSON.

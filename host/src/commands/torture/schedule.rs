@@ -23,13 +23,15 @@ pub(super) enum Kind {
     Revoke,
     /// A broker is killed with SIGKILL; whoever supervises it starts it again.
     Broker,
-    /// The mapping changes, and all processes reload it.
+    /// The mapping is replaced, and the processes are told.
     Reload,
+    /// A process goes back to the generation that it ran before.
+    Rollback,
 }
 
 impl Kind {
     /// All kinds, in the order of the report.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Kill,
         Self::Stop,
         Self::Join,
@@ -40,6 +42,7 @@ impl Kind {
         Self::Revoke,
         Self::Broker,
         Self::Reload,
+        Self::Rollback,
     ];
 
     /// The kind's name in the report.
@@ -55,6 +58,16 @@ impl Kind {
             Self::Revoke => "tokens revoked",
             Self::Broker => "broker kill",
             Self::Reload => "reload",
+            Self::Rollback => "rollback",
+        }
+    }
+
+    /// By when one has to begin, of a hundred parts of the time: what shows in events needs records behind it.
+    fn latest(self) -> u64 {
+        match self {
+            Self::Reload => 80,
+            Self::Rollback => 90,
+            _ => 100,
         }
     }
 
@@ -65,10 +78,9 @@ impl Kind {
             Self::Join => (3_000, 6_000),
             Self::Outage => (500, 4_000),
             Self::Throttle | Self::Reset => (500, 2_000),
-            Self::Slow => (500, 3_000),
-            Self::Revoke => (100, 100),
+            Self::Slow | Self::Reload => (500, 3_000),
+            Self::Revoke | Self::Rollback => (100, 100),
             Self::Broker => (1_000, 5_000),
-            Self::Reload => (100, 500),
         }
     }
 }
@@ -96,7 +108,7 @@ pub(super) fn make(seed: u64, over: Duration, counts: &[(Kind, usize)]) -> Vec<F
             let (shortest, longest) = kind.lasts();
             faults.push(Fault {
                 // The group and the first records come first.
-                at: Duration::from_millis(dice.u64(over / 20..=over)),
+                at: Duration::from_millis(dice.u64(over / 20..=over * kind.latest() / 100)),
                 lasts: Duration::from_millis(dice.u64(shortest..=longest)),
                 kind: *kind,
                 whom: dice.usize(..),

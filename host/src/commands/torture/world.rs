@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aep_emulator::{
-    Client, Emulator, Fault as Spoil, Inlet, Keep, Kind as Spoiling, Secret, Select, Settings,
+    Client, Emulator, Fault as Spoil, Inlet, Keep, Kind as Spoiling, LakeEntry, LakeQuery, Secret,
+    Select, Settings,
 };
 use anyhow::Context;
 
 use super::Args;
-use super::load::{REFUSED, SCHEMA, mapping};
+use super::load::{REFUSED, SCHEMA, mapping, read_id};
 use crate::kafka::Peer;
 
 /// The organisation of the run.
@@ -17,9 +18,6 @@ const ORGANISATION: &str = "00000000000000000000000A@AdobeOrg";
 
 /// The inlet, and the destination.
 const INLET: &str = "events";
-
-/// The file of the mapping table.
-const MAPPING: &str = "mapping.yaml";
 
 /// Everything beside the processes.
 pub(super) struct World {
@@ -102,7 +100,7 @@ admin: {{listen: '127.0.0.1:0'}}
         for (name, content) in [
             ("xylem.yaml", text.as_str()),
             ("schema.json", SCHEMA),
-            (MAPPING, &mapping(0)),
+            ("mapping.yaml", mapping(0).as_str()),
             ("secret", "torture-secret"),
         ] {
             write(&self.folder, name, content)?;
@@ -110,12 +108,21 @@ admin: {{listen: '127.0.0.1:0'}}
         Ok(())
     }
 
-    /// Puts another edition of the mapping table in place, by a rename.
-    pub(super) fn remap(&self, edition: usize) -> anyhow::Result<()> {
-        let beside = "mapping.new";
-        write(&self.folder, beside, &mapping(edition))?;
-        let renamed = std::fs::rename(self.folder.join(beside), self.folder.join(MAPPING));
-        renamed.context("cannot replace the mapping table")
+    /// Puts a version of the mapping in place, at once and whole.
+    pub(super) fn map(&self, version: u64) -> anyhow::Result<()> {
+        write(&self.folder, "mapping.new", &mapping(version))?;
+        let place = self.folder.join("mapping.yaml");
+        std::fs::rename(self.folder.join("mapping.new"), &place)
+            .with_context(|| format!("cannot write `{}`", place.display()))
+    }
+
+    /// The newest version of the mapping among the events after a place in the lake, which moves to its end.
+    pub(super) fn newest(&self, after: &mut u64) -> Option<u64> {
+        let query = LakeQuery { after: *after, limit: usize::MAX, ..LakeQuery::default() };
+        let entries = self.emulator.control().lake(&query);
+        *after = entries.last().map_or(*after, |entry| entry.seq);
+        let version = |entry: &LakeEntry| Some(read_id(entry.entity_id.as_deref()?)?.2);
+        entries.iter().filter_map(version).max()
     }
 
     /// How many records are not settled, by the committed offsets.

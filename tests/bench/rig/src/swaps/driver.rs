@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use serde_json::Value;
 use xylem_tests::kafka::Client;
 use xylem_tests::{Setup, Xylem, eventually_within, guests, repository};
 
@@ -21,6 +22,7 @@ pub(super) struct Driver {
     topic: String,
     dead: String,
     group: String,
+    xylem: PathBuf,
     plugin: PathBuf,
     version: u64,
     process: Option<Xylem>,
@@ -41,6 +43,7 @@ impl Driver {
             "kafka: {{brokers: '{brokers}', group: {group}, start: earliest}}
 aep: {{organisation: {ORGANISATION}}}
 quota: {{messages_per_second: 1000000000, requests_per_second: 1000000000}}
+reload: {{watch: false}}
 plugins: {{stamp: {{component: stamp.wasm}}}}
 destinations:
   stamped:
@@ -64,6 +67,7 @@ pipelines:
             topic,
             dead,
             group,
+            xylem: xylem.to_owned(),
             plugin: setup.folder().join("stamp.wasm"),
             version: 1,
             process: None,
@@ -98,19 +102,19 @@ pipelines:
         [took.len() / 2, took.len() * 99 / 100, took.len() - 1].map(|place| took[place])
     }
 
-    /// Lays the other version down, and waits until it runs.
+    /// Lays the other version down, and waits until it runs, by `xylem reload --wait`.
     pub(super) fn swap(&mut self) -> anyhow::Result<()> {
         self.version = 3 - self.version;
         guests::lay(&self.plugin, guests::stamp(self.version));
         let begin = Instant::now();
-        let process = self.process.as_ref().unwrap();
-        let generation = || process.status()["generation"].as_str().unwrap().to_owned();
-        let before = generation();
-        process.signal(Signal::HUP);
-        eventually_within(SWAP, || match generation() {
-            same if same == before => Err("the generation does not change".to_owned()),
-            _ => Ok(()),
-        });
+        let output = Command::new(&self.xylem)
+            .args(["reload", "-c", "xylem.yaml", "--wait", "--json"])
+            .current_dir(self.plugin.parent().unwrap())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let words = String::from_utf8_lossy(&output.stderr);
+        let report: Value = serde_json::from_str(&said).unwrap_or_default();
+        anyhow::ensure!(report["outcome"] == "swapped", "{said}{words}");
         self.took.push(begin.elapsed());
         Ok(())
     }
