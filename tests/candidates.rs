@@ -111,7 +111,7 @@ fn refusals(app: &App, world: &World, folder: &Path) -> String {
         let report = reload(app);
         assert_eq!(report.outcome, Outcome::Refused, "{name}: {report}");
         assert_eq!(report.before, report.running, "{name}");
-        page.push_str(&format!("## {name}\n\n{}\n", in_general(&report, world, folder)));
+        page.extend(["## ", name, "\n\n", &in_general(&report, world, folder), "\n"]);
         // What runs goes on.
         world.wait_accepted(before + 300);
     }

@@ -117,7 +117,9 @@ pub(crate) fn arrivals(world: &World) -> Vec<Stamped> {
 /// Enters what arrived in the books.
 pub(crate) fn books(arrivals: &[Stamped]) -> Versions {
     let mut versions = Versions::new(EVENTS);
-    arrivals.iter().for_each(|event| versions.arrive(*event));
+    for event in arrivals {
+        versions.arrive(*event);
+    }
     versions
 }
 

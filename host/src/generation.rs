@@ -401,7 +401,7 @@ impl Builder<'_> {
         let file = config.component(name, inputs).map_err(|error| error.to_string());
         let read = file.and_then(|file| {
             inputs
-                .read(&file, MAX_COMPONENT_BYTES)
+                .read_at(&file, MAX_COMPONENT_BYTES)
                 .map_err(|error| format!("cannot read component `{}`: {error}", file.display()))
         });
         let limits = Limits::from(settings);

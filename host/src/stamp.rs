@@ -51,10 +51,10 @@ impl Stamp {
     }
 }
 
-fn put(text: &str, keys: &[String], value: &str) -> Option<String> {
-    let Some((key, deeper)) = keys.split_first() else { return quote(value) };
+fn put(text: &str, keys: &[String], stamp: &str) -> Option<String> {
+    let Some((key, deeper)) = keys.split_first() else { return quote(stamp) };
     let members = serde_json::from_str::<Members<'_>>(text).ok()?.0;
-    let mut written = String::with_capacity(text.len() + value.len() + key.len() + 8);
+    let mut written = String::with_capacity(text.len() + stamp.len() + key.len() + 8);
     let mut add = |name: &str, value: &str| {
         written.push(if written.is_empty() { '{' } else { ',' });
         written.push_str(&quote(name)?);
@@ -66,13 +66,14 @@ fn put(text: &str, keys: &[String], value: &str) -> Option<String> {
     for (name, raw) in members {
         let here = name == key.as_str();
         found |= here;
-        match here {
-            true => add(&name, &put(raw.get(), deeper, value)?)?,
-            false => add(&name, raw.get())?,
+        if here {
+            add(&name, &put(raw.get(), deeper, stamp)?)?;
+        } else {
+            add(&name, raw.get())?;
         }
     }
     if !found {
-        add(key, &put("{}", deeper, value)?)?;
+        add(key, &put("{}", deeper, stamp)?)?;
     }
     written.push('}');
     Some(written)

@@ -37,7 +37,10 @@ const DIGITS: usize = 12;
 pub fn stamp(version: u64) -> Vec<u8> {
     let mut component = std::fs::read(built("stamp")).unwrap();
     let digits = digits(&component).unwrap();
-    component[digits..digits + DIGITS].copy_from_slice(format!("{version:012}").as_bytes());
+    let stamped = format!("{version:012}");
+    for (digit, new) in component.iter_mut().skip(digits).zip(stamped.bytes()) {
+        *digit = new;
+    }
     component
 }
 

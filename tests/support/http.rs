@@ -42,7 +42,7 @@ pub fn post_local(socket: &Path, path: &str) -> Result<Answer, String> {
 }
 
 /// A reload compiles, perhaps, and a process in a test may have few cores.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn exchange(port: u16, request: &str, headers: &str) -> std::io::Result<Answer> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;

@@ -37,12 +37,11 @@ impl Beside<'_> {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         loop {
-            let said = match self.process.call(self.path, None, JSON)? {
-                Ok(said) => said,
+            let report: Option<Json> = match self.process.call(self.path, None, JSON)? {
+                Ok(now) => serde_json::from_str(&now.text).ok(),
                 Err(exit) => return Ok(exit.into()),
             };
-            if let Some(exit) = serde_json::from_str(&said.text).ok().as_ref().and_then(self.ended)
-            {
+            if let Some(exit) = report.as_ref().and_then(self.ended) {
                 self.report()?;
                 return Ok(exit.into());
             }

@@ -57,25 +57,25 @@ impl Inputs {
 
     /// The bytes of a file of at most `limit` bytes: those of the first time it was read.
     pub(crate) fn read(&self, path: impl AsRef<Path>, limit: u64) -> Result<Arc<[u8]>, ReadError> {
-        self.read_at(self.resolve(path), limit)
+        self.read_at(&self.resolve(path), limit)
     }
 
-    /// As [`Inputs::read_text`], for a path that starts where the process stands.
+    /// As [`Inputs::read_at`], as text without a byte order mark.
     pub(super) fn read_file(&self, path: &Path, limit: u64) -> Result<String, ReadError> {
-        files::text(self.read_at(path.to_owned(), limit)?.to_vec())
+        files::text(self.read_at(path, limit)?.to_vec())
     }
 
-    fn read_at(&self, path: PathBuf, limit: u64) -> Result<Arc<[u8]>, ReadError> {
-        if let Some(content) = self.lock().get(&path).and_then(|input| input.content.clone()) {
-            return content.and_then(|bytes| match bytes.len() as u64 > limit {
-                true => Err(ReadError::TooLarge(limit)),
-                false => Ok(bytes),
-            });
+    /// As [`Inputs::read`], for a path that starts where the process stands.
+    pub(crate) fn read_at(&self, path: &Path, limit: u64) -> Result<Arc<[u8]>, ReadError> {
+        if let Some(content) = self.lock().get(path).and_then(|input| input.content.clone()) {
+            let fits = |bytes: &Arc<[u8]>| bytes.len() as u64 <= limit;
+            return content
+                .and_then(|bytes| fits(&bytes).then_some(bytes).ok_or(ReadError::TooLarge(limit)));
         }
-        let content = files::read_bytes(&path, limit).map(Arc::from);
+        let content = files::read_bytes(path, limit).map(Arc::from);
         let state = State::of(&content);
         let input = Input { limit, state, content: Some(content.clone()) };
-        self.lock().insert(path, input);
+        self.lock().insert(path.to_owned(), input);
         content
     }
 

@@ -189,7 +189,7 @@ impl Gate {
         stop::point("gate-started");
         self.samples(&loaded, &generation, &hooks, steps)?;
         if let Some(running) = before.filter(|_| entry.proves) {
-            self.beside(running, &generation, &loaded, &hooks, steps)?;
+            self.beside([running, &generation], &loaded, &hooks, steps)?;
         }
         stop::point("gate-passed");
         Ok(Candidate { loaded: Arc::new(loaded), generation: Arc::new(generation) })
@@ -199,8 +199,7 @@ impl Gate {
     /// the samples, which say nothing new of outcomes.
     fn beside(
         &self,
-        running: &Generation,
-        candidate: &Generation,
+        [running, candidate]: [&Generation; 2],
         loaded: &Loaded,
         hooks: &Hooks,
         steps: &mut Steps,
@@ -238,9 +237,10 @@ impl Gate {
         steps.decide(
             Step::Budget,
             dear,
-            match costs.is_empty() {
-                true => Err("there is neither a record nor a sample to measure with"),
-                false => Ok(format!("CPU time per record: {}", costs.join("; "))),
+            if costs.is_empty() {
+                Err("there is neither a record nor a sample to measure with")
+            } else {
+                Ok(format!("CPU time per record: {}", costs.join("; ")))
             },
         )
     }

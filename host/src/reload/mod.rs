@@ -309,7 +309,7 @@ impl Thread {
         let before = Arc::clone(&self.running.generation.name);
         let effects = match self.live.swap(&candidate) {
             Ok(effects) => effects,
-            Err(reason) => return Decision::new(Outcome::Refused, reason),
+            Err(words) => return Decision::new(Outcome::Refused, words),
         };
         self.end_trials();
         self.is_elsewhere = false;

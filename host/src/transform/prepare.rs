@@ -61,8 +61,8 @@ mod tests {
             "type": "object", "properties": {"name": text, "generation": text}
         });
         let mut pipeline = crate::rig::pipeline("g1", &schema, |_, _| Vec::new());
-        let body = |pipeline: &Pipeline, operation| {
-            let prepared = prepare(pipeline, event(operation), "i");
+        let body = |of: &Pipeline, operation| {
+            let prepared = prepare(of, event(operation), "i");
             prepared.map(|prepared| prepared.event.body)
         };
         assert_eq!(body(&pipeline, None).unwrap(), "{\"name\":\"n\"}");

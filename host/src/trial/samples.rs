@@ -119,7 +119,7 @@ impl Samples<'_> {
         let records = self
             .records(input)
             .map_err(|error| wrong(format!("the sample cannot be read: {error}")))?;
-        let expected = match self.inputs.read(expectation, MAX_BYTES) {
+        let expected = match self.inputs.read_at(expectation, MAX_BYTES) {
             Err(ReadError::Missing) => None,
             Err(error) => {
                 let message = format!("the expectation cannot be read: {error}");
@@ -154,7 +154,7 @@ impl Samples<'_> {
 
     /// The records of an input.
     fn records(&self, input: &Path) -> Result<Vec<Record>, ReadError> {
-        let bytes = self.inputs.read(input, MAX_BYTES)?;
+        let bytes = self.inputs.read_at(input, MAX_BYTES)?;
         let pieces = split(&bytes, Cut::of(self.settings.split, self.settings.chain.first()));
         let record = |(piece, offset): (&&[u8], i64)| Record {
             offset,

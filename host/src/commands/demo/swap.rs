@@ -98,5 +98,5 @@ impl Swap<'_> {
 }
 
 fn indented(report: &Report) -> String {
-    report.to_string().lines().map(|line| format!("    {line}\n")).collect()
+    super::show::indented(&super::show::indented(report.to_string().trim_end())) + "\n"
 }

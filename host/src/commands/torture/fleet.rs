@@ -260,8 +260,8 @@ fn assignment(line: &str, topic: &str) -> Option<(i32, i64)> {
         return None;
     }
     let line: Value = serde_json::from_str(line).ok()?;
-    let partition = line["partition"].as_str()?.strip_prefix(topic)?.strip_prefix('-')?;
-    let at: Timestamp = line["timestamp"].as_str()?.parse().ok()?;
+    let partition = line.get("partition")?.as_str()?.strip_prefix(topic)?.strip_prefix('-')?;
+    let at: Timestamp = line.get("timestamp")?.as_str()?.parse().ok()?;
     Some((partition.parse().ok()?, at.as_millisecond()))
 }
 

@@ -131,8 +131,8 @@ impl Ledger {
             self.verdict.wrong += 1;
             self.verdict.note(|| format!("{id} was delivered under version {}", under.version));
         }
-        let Some(fate) = self.fate(partition, sequence) else { return };
-        if let Some(first) = &fate.id {
+        let Some(known) = self.fate(partition, sequence) else { return };
+        if let Some(first) = &known.id {
             let other = (**first != *id).then(|| first.clone());
             self.verdict.repeats += 1;
             if let Some(before) = other {
@@ -141,7 +141,7 @@ impl Ledger {
             }
             return;
         }
-        fate.id = Some(id.into());
+        known.id = Some(id.into());
         let highest = self.highest.entry(partition).or_default();
         let after = *highest;
         *highest = sequence.max(after);
@@ -150,7 +150,7 @@ impl Ledger {
         }
         match self.fate(partition, sequence) {
             // In order where it was a dead letter before: the books of those are read later.
-            Some(fate) if expected(sequence) == Expected::Either => fate.late = true,
+            Some(late) if expected(sequence) == Expected::Either => late.late = true,
             _ => self.verdict.late(partition, sequence),
         }
     }

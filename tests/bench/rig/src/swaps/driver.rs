@@ -36,7 +36,7 @@ impl Driver {
         xylem: &Path,
         receiver: &Receiver,
         partitions: i32,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let (topic, dead) = (kafka.topic("swaps", partitions), kafka.topic("dead", 1));
         let group = kafka.unique("swaps");
         let text = format!(
@@ -77,7 +77,7 @@ pipelines:
         let mut process = setup.start_program(xylem, &["run", "-c", "xylem.yaml"]);
         process.wait_ready();
         driver.process = Some(process);
-        Ok(driver)
+        driver
     }
 
     /// The topic.
@@ -126,7 +126,7 @@ pipelines:
     }
 
     /// Waits until so many events have arrived; gives up where nothing comes any more.
-    pub(super) fn wait(&self, patience: Duration, receiver: &Receiver, events: u64) {
+    pub(super) fn wait(patience: Duration, receiver: &Receiver, events: u64) {
         let (mut most, mut since) = (0, Instant::now());
         eventually_within(patience, || {
             let arrived = receiver.arrived();

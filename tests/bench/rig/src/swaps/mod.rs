@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let Some(broker) = Broker::start(&[]) else { anyhow::bail!("no Kafka is installed") };
     let kafka = broker.client();
     let receiver = Receiver::start(EVENTS)?;
-    let mut driver = Driver::start(kafka, &args.xylem, &receiver, PARTITIONS)?;
+    let mut driver = Driver::start(kafka, &args.xylem, &receiver, PARTITIONS);
     // Both versions are compiled from here on, and a swap goes both ways.
     for _ in 0..2 {
         driver.swap()?;
@@ -120,9 +120,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     load.stop();
     let report = close(args, [capacity, rate], pairs, &receiver, driver);
     let mut out = std::io::stdout();
-    match args.json {
-        true => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
-        false => show(&mut out, &report)?,
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        show(&mut out, &report)?;
     }
     anyhow::ensure!(report.complaints.is_empty(), "{}", report.complaints.join("; "));
     Ok(())
@@ -140,7 +141,7 @@ fn capacity(
         workload::order(sequence).into_bytes()
     });
     let records = each * u64::try_from(PARTITIONS)?;
-    driver.wait(PATIENCE, receiver, records * EVENTS);
+    Driver::wait(PATIENCE, receiver, records * EVENTS);
     Ok(records as f64 / receiver.took().as_secs_f64())
 }
 
@@ -179,9 +180,9 @@ fn pairs(args: &Args, receiver: &Receiver, driver: &mut Driver) -> anyhow::Resul
         };
         let halves = |of: &dyn Fn(&Stretch) -> f64| Halves { calm: of(&calm), swaps: of(&swapped) };
         pairs.push(Pair {
-            p99_ms: halves(&|stretch| stretch.p99_ms() as f64),
+            p99_ms: halves(&|of| of.p99_ms() as f64),
             gap_ms: halves(&Stretch::longest_gap_ms),
-            events: halves(&|stretch| stretch.events() as f64),
+            events: halves(&|of| of.events() as f64),
         });
     }
     Ok(pairs)
@@ -197,7 +198,7 @@ fn close(
 ) -> Report {
     let ends = driver.ends();
     let records: u64 = ends.values().sum();
-    driver.wait(PATIENCE, receiver, records * EVENTS);
+    Driver::wait(PATIENCE, receiver, records * EVENTS);
     let (swaps, swap_ms) = (driver.swaps(), driver.took_ms());
     let settled = driver.stop();
     let dead_letters = driver.dead_letters();
@@ -265,13 +266,13 @@ fn show(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
         "", "p99 calm", "swaps", "ratio", "gap calm", "swaps"
     )?;
     for (number, pair) in report.pairs.iter().enumerate() {
-        let (p99, gap) = (pair.p99_ms, pair.gap_ms);
+        let (late, gap) = (pair.p99_ms, pair.gap_ms);
         writeln!(
             out,
             "{number:>6}{:>9.0} ms{:>9.0} ms{:>8.2}{:>9.1} ms{:>9.1} ms",
-            p99.calm,
-            p99.swaps,
-            p99.swaps / p99.calm.max(1.0),
+            late.calm,
+            late.swaps,
+            late.swaps / late.calm.max(1.0),
             gap.calm,
             gap.swaps
         )?;
