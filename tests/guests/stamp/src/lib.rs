@@ -28,8 +28,10 @@ pub struct Stamp {
 #[derive(Deserialize)]
 struct Order<'a> {
     #[serde(rename = "orderId")]
+    /// Of the record.
     id: &'a str,
     #[serde(rename = "placedAt")]
+    /// When it was made, as the record says.
     at: &'a str,
 }
 
