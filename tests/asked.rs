@@ -8,7 +8,8 @@ use std::time::Duration;
 use aep_emulator::Style;
 use rustix::process::Signal;
 use serde_json::Value;
-use xylem_tests::kafka;
+use xylem_bench_order::workload;
+use xylem_tests::kafka::{self, Message};
 use xylem_tests::{Setup, Xylem, eventually, http, run_to_end, within};
 
 use crate::world::World;
@@ -247,6 +248,48 @@ fn invariant_6_files_are_taken_up_by_themselves_and_a_deleted_one_is_not() {
         });
         change(&xylem, 2);
         assert_eq!(report(&xylem, 4)["outcome"], "swapped");
+        xylem.stop();
+    });
+}
+
+/// A command, while records come all the time.
+fn under_load(world: &World, folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    std::thread::scope(|scope| {
+        let command = scope.spawn(|| words(&run_to_end(folder, arguments)));
+        let mut number = 0..;
+        while !command.is_finished() {
+            let some = number.by_ref().take(50);
+            world.kafka.produce(&world.topic, some.map(|n| Message::new(workload::order(n))));
+        }
+        command.join().unwrap()
+    })
+}
+
+#[test]
+fn shadow_and_canary_run_beside_and_end_as_scripts_expect() {
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let world = World::new(kafka, 1, Style::Production);
+        let mut xylem = orders(&world, UNWATCHED).start();
+        xylem.wait_ready();
+        let folder = xylem.folder().to_owned();
+        let running = std::fs::read_to_string(folder.join("xylem.yaml")).unwrap();
+        let next = running.replace("max_cpu_ms: 200", "max_cpu_ms: 250");
+        assert_ne!(running, next);
+        std::fs::write(folder.join("next.yaml"), next).unwrap();
+
+        let said = words(&run_to_end(&folder, &["shadow", "-c", "xylem.yaml", "--report"]));
+        assert!(said.0 == Some(3) && said.2.contains("there was no shadow yet"), "{said:?}");
+        let beside = ["-c", "xylem.yaml", "--candidate", "next.yaml", "--seconds", "60", "--wait"];
+        let shadow = [&["shadow"], &beside[..], &["--share", "1", "--records", "20"]].concat();
+        let said = under_load(&world, &folder, &shadow);
+        assert!(said.0 == Some(0) && said.1.starts_with("shadow: "), "{said:?}");
+
+        let canary = [&["canary"], &beside[..], &["--share", "0.5", "--min-records", "5"]].concat();
+        let said = under_load(&world, &folder, &canary);
+        assert!(said.0 == Some(0) && said.1.contains("promoted"), "{said:?}");
+        let said = words(&run_to_end(&folder, &["canary", "-c", "xylem.yaml", "--stop"]));
+        assert!(said.0 == Some(1), "nothing runs beside any more: {said:?}");
         xylem.stop();
     });
 }
