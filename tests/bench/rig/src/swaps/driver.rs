@@ -106,10 +106,11 @@ pipelines:
     pub(super) fn swap(&mut self) -> anyhow::Result<()> {
         self.version = 3 - self.version;
         guests::lay(&self.plugin, guests::stamp(self.version));
-        let begin = Instant::now();
+        let (begin, folder) = (Instant::now(), self.plugin.parent().unwrap());
         let output = Command::new(&self.xylem)
             .args(["reload", "-c", "xylem.yaml", "--wait", "--json"])
-            .current_dir(self.plugin.parent().unwrap())
+            .current_dir(folder)
+            .env("XDG_RUNTIME_DIR", folder)
             .output()?;
         let said = String::from_utf8_lossy(&output.stdout);
         let words = String::from_utf8_lossy(&output.stderr);
