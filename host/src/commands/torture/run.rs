@@ -309,10 +309,6 @@ impl<'a> Breaker<'a> {
                 self.took_effect(fault.kind);
             }
             Kind::Reload => {
-                // One at a time: of two at once the first may never make an event.
-                if self.lasting.iter().any(|other| other.kind == Kind::Reload) {
-                    return Ok(false);
-                }
                 lasting.version = Some(self.map_anew(fleet)?);
             }
         }
@@ -350,7 +346,7 @@ impl<'a> Breaker<'a> {
                     lasting.ends <= now
                         && std::fs::read_to_string(file).is_ok_and(|pid| pid != *killed)
                 }
-                // Likewise when an event has met it.
+                // Likewise when an event has met it, or a later one.
                 (None, None) => {
                     lasting.ends <= now && lasting.version.is_none_or(|version| version <= newest)
                 }
