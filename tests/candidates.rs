@@ -10,62 +10,13 @@ use xylem::app::App;
 use xylem::config::Environment;
 use xylem::plugin::{Cache, Compile, Engine, Loader};
 use xylem::reload::{Ask, Cause, Outcome, Report, Source};
+use xylem_tests::candidates::BAD;
 use xylem_tests::{binary, guests, kafka, within};
 
-use crate::sandbox::replaced;
 use crate::stamped;
 use crate::world::World;
 
 const LIMIT: Duration = Duration::from_mins(5);
-
-/// A candidate: its name in the snapshot, its component, its settings.
-type Bad = (&'static str, fn() -> Vec<u8>, &'static str);
-
-const BAD: [Bad; 9] = [
-    ("it loops on records", hostile, "{misbehave: loop}"),
-    ("it loops in init", hostile, "{misbehave: init-loop}"),
-    ("it traps in init", hostile, "{misbehave: init-trap}"),
-    ("it is of another world", other_world, "{}"),
-    ("it is truncated", truncated, "{}"),
-    ("it has 300 MB", large, "{}"),
-    ("it asks for a network", network, "{}"),
-    ("it maps wrongly", wrong, "{}"),
-    ("it is several times slower", slower, "{kilosteps: 40}"),
-];
-
-fn hostile() -> Vec<u8> {
-    std::fs::read(guests::built("hostile")).unwrap()
-}
-
-fn other_world() -> Vec<u8> {
-    replaced(&hostile(), b"xylem:plugin/transformer@0.1.0", b"other:plugin/transformer@0.1.0")
-}
-
-fn truncated() -> Vec<u8> {
-    let mut wasm = hostile();
-    wasm.truncate(wasm.len() / 2);
-    wasm
-}
-
-fn large() -> Vec<u8> {
-    let mut wasm = hostile();
-    wasm.resize(300_000_000, 0);
-    wasm
-}
-
-/// Not WASI's own sockets, which many toolchains import without a use for them: of those every operation refuses.
-/// The same length of names keeps the component whole.
-fn network() -> Vec<u8> {
-    replaced(&hostile(), b"xylem:plugin/logging@0.1.0", b"acme:sockets/network@0.2.0")
-}
-
-fn wrong() -> Vec<u8> {
-    replaced(&guests::stamp(3), b"\"timestamp\":\"", b"\"datestamp\":\"")
-}
-
-fn slower() -> Vec<u8> {
-    guests::stamp(3)
-}
 
 #[test]
 fn invariant_6_bad_candidates_are_refused_with_reasons_while_the_stream_goes_on() {
@@ -76,7 +27,8 @@ fn invariant_6_bad_candidates_are_refused_with_reasons_while_the_stream_goes_on(
         let (world, stop) = (&stamped::world(kafka), &AtomicBool::new(false));
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        put(world, folder, &guests::stamp(1), "{}");
+        stamped::lay(folder, guests::stamp(1));
+        put(world, folder, "{}");
         let cache = Cache::private(folder.join("native"));
         let loader = Loader::new(Engine::new().unwrap(), cache, Compile::Child(xylem));
         let source = Source::File(folder.join("xylem.yaml"), Environment::new());
@@ -85,7 +37,8 @@ fn invariant_6_bad_candidates_are_refused_with_reasons_while_the_stream_goes_on(
             scope.spawn(|| stamped::load(world, stop));
             world.wait_accepted(2_000);
             let page = refusals(&app, world, folder);
-            put(world, folder, &guests::stamp(2), "{}");
+            stamped::lay(folder, guests::stamp(2));
+            put(world, folder, "{}");
             let good = reload(&app);
             stop.store(true, Ordering::Relaxed);
             assert_eq!(good.outcome, Outcome::Swapped, "{good}");
@@ -105,8 +58,10 @@ fn invariant_6_bad_candidates_are_refused_with_reasons_while_the_stream_goes_on(
 /// Tries all of them; what was said of each.
 fn refusals(app: &App, world: &World, folder: &Path) -> String {
     let mut page = String::new();
-    for (name, component, settings) in BAD {
-        put(world, folder, &component(), settings);
+    for bad in BAD {
+        let name = bad.name;
+        bad.lay(&folder.join("candidate.wasm"));
+        put(world, folder, bad.settings);
         let before = accepted(world);
         let report = reload(app);
         assert_eq!(report.outcome, Outcome::Refused, "{name}: {report}");
@@ -122,8 +77,7 @@ fn accepted(world: &World) -> u64 {
     world.emulator.control().summary().inlets.values().map(|inlet| inlet.accepted).sum()
 }
 
-fn put(world: &World, folder: &Path, component: &[u8], settings: &str) {
-    stamped::lay(folder, component);
+fn put(world: &World, folder: &Path, settings: &str) {
     guests::lay(
         &folder.join("xylem.yaml"),
         stamped::configuration(world, settings) + "admin: {listen: '127.0.0.1:0'}\n",

@@ -16,6 +16,7 @@ use xylem::reload::{
 };
 use xylem::settle::Budget;
 use xylem::telemetry::Metrics;
+use xylem_tests::candidates::renamed;
 use xylem_tests::{guests, repository, within};
 
 const LIMIT: std::time::Duration = std::time::Duration::from_mins(2);
@@ -292,5 +293,26 @@ fn invariant_6_what_fails_on_recent_records_or_costs_too_much_is_refused() {
         assert_eq!(report.outcome, Outcome::Swapped, "{report}");
         assert_eq!(step(&report, Step::Records).1, "32, none newly refused beyond what is allowed");
         assert_eq!(world.swaps(), 2);
+    });
+}
+
+#[test]
+fn invariant_6_who_asks_for_a_network_is_told_that_there_is_none() {
+    within(LIMIT, || {
+        let world = World::new();
+        let hostile = guests::built("hostile");
+        let asking = renamed(
+            &std::fs::read(&hostile).unwrap(),
+            b"xylem:plugin/logging@0.1.0",
+            b"wasi:sockets/network@0.2.0",
+        );
+        std::fs::write(world.folder.path().join("asking.wasm"), asking).unwrap();
+        let text = configuration("g", "{}");
+        let text = text.replace(&hostile.display().to_string(), "asking.wasm");
+        write(&world.folder, "xylem.yaml", &text);
+        let report = world.reload();
+        assert_eq!(report.outcome, Outcome::Swapped, "{report}");
+        let said = "`hostile` asks for `wasi:sockets` and gets nothing of it".to_owned();
+        assert_eq!(step(&report, Step::Imports), (Passed::Yes, said));
     });
 }

@@ -20,6 +20,7 @@ use xylem::plugin::{
     Loader, Outcome, Phase, Plugin, RunError, Runner, StartError,
 };
 use xylem::record::{Event, Header, PartitionId, Record};
+use xylem_tests::candidates::renamed;
 use xylem_tests::{binary, guests, run_to_end, within};
 
 /// A test that takes longer hangs.
@@ -559,11 +560,11 @@ fn what_is_no_plugin_is_refused_with_a_reason() {
         let newer = refused(b"\0asm\x0d\0\x01\0\x7f\x01\x00").to_string();
         assert!(newer.contains("not understood by wasmtime 48"), "{newer}");
         // The same length of names keeps the component whole.
-        let foreign = replaced(&wasm, b"xylem:plugin/logging@0.1.0", b"other:plugin/logging@0.1.0");
+        let foreign = renamed(&wasm, b"xylem:plugin/logging@0.1.0", b"other:plugin/logging@0.1.0");
         let foreign = refused(&foreign).to_string();
         assert!(foreign.contains("imports `other:plugin/logging@0.1.0`"), "{foreign}");
         let later =
-            replaced(&wasm, b"xylem:plugin/transformer@0.1.0", b"xylem:plugin/transformer@0.2.0");
+            renamed(&wasm, b"xylem:plugin/transformer@0.1.0", b"xylem:plugin/transformer@0.2.0");
         let later = refused(&later).to_string();
         assert!(later.contains("version 0.2.0, this host has version 0.1.0"), "{later}");
     });
@@ -642,20 +643,4 @@ fn inspect_says_what_a_component_is() {
         assert_eq!(code, 2, "{words}");
         assert!(words.starts_with("cannot read component `missing.wasm`: "), "{words}");
     });
-}
-
-/// A component with another name in it.
-pub(crate) fn replaced(wasm: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut wasm = wasm.to_vec();
-    let places: Vec<usize> = wasm
-        .windows(from.len())
-        .enumerate()
-        .filter(|(_, w)| *w == from)
-        .map(|(at, _)| at)
-        .collect();
-    assert!(!places.is_empty());
-    for at in places {
-        wasm[at..at + from.len()].copy_from_slice(to);
-    }
-    wasm
 }

@@ -1,6 +1,6 @@
 //! A component: its native code, checked against the contract before anything uses it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -25,12 +25,19 @@ pub struct Component {
     pub(super) engine: Engine,
     pub(super) pre: PluginPre<Host>,
     digest: String,
+    withheld: Vec<String>,
 }
 
 impl Component {
     /// The first 16 hex digits of the component's BLAKE3 hash.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The packages of WASI that it imports and gets nothing of, such as `wasi:sockets`. Many toolchains import
+    /// them unused.
+    pub fn withheld(&self) -> &[String] {
+        &self.withheld
     }
 }
 
@@ -107,6 +114,7 @@ impl Loader {
             engine: self.engine.clone(),
             pre: check(name, &code)?,
             digest: digest(&key.0),
+            withheld: withheld(&code),
         });
         let mut loaded = lock(&self.loaded);
         loaded.retain(|_, held| held.strong_count() > 0);
@@ -218,6 +226,14 @@ fn describe(engine: &wasmtime::Engine, name: &str, item: &ComponentItem) -> Impo
         None => "refused: no plugin has it",
     };
     Import { name: name.to_owned(), given }
+}
+
+/// The packages of WASI of which a component gets nothing.
+fn withheld(code: &Code) -> Vec<String> {
+    let ty = code.component_type();
+    let interfaces = ty.imports(code.engine()).filter_map(|(import, _)| wasi::interface(import));
+    let packages: BTreeSet<&str> = interfaces.filter_map(wasi::withheld).collect();
+    packages.into_iter().map(str::to_owned).collect()
 }
 
 /// Whether an import is the one interface of ours.

@@ -83,6 +83,13 @@ pub(super) fn given(interface: &str) -> &'static str {
     }
 }
 
+/// The package of an interface of which a component gets nothing: files, the network, and what else there is.
+pub(super) fn withheld(interface: &str) -> Option<&str> {
+    let (package, _) = interface.split_once('/')?;
+    let is_given = ["wasi:cli", "wasi:io", "wasi:clocks", "wasi:random"].contains(&package);
+    (!is_given).then_some(package)
+}
+
 /// Defines everything that `component` imports of the interface `import`.
 pub(super) fn link(
     instance: &mut LinkerInstance<'_, Host>,

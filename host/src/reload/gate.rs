@@ -3,6 +3,7 @@
 //! What is read is read once, so that what was checked is what will run. Everything that costs happens
 //! here, on a thread that lets the workers go first and in the compiler's process.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -179,7 +180,7 @@ impl Gate {
                 return Err(steps.refuse(first.unwrap_or(Step::Configuration), problems));
             }
         };
-        steps.passed_until(Step::Contract);
+        steps.passed_until(Step::Contract, &withheld(&generation));
         stop::point("gate-built");
         let hooks = Hooks::new(Arc::clone(&self.sink));
         if let Err(problems) = generation.start(&loaded, &hooks, before, workers(&loaded)) {
@@ -297,10 +298,11 @@ impl Steps {
         Ok(())
     }
 
-    /// All steps up to this one are passed.
-    fn passed_until(&mut self, last: Step) {
+    /// All steps up to this one are passed; `withheld` is the note on the imports.
+    fn passed_until(&mut self, last: Step, withheld: &str) {
         for step in STEPS.into_iter().filter(|step| *step <= last) {
-            self.passed(step, String::new());
+            let note = if step == Step::Imports { withheld.to_owned() } else { String::new() };
+            self.passed(step, note);
         }
     }
 
@@ -314,6 +316,23 @@ impl Steps {
         self.0.push(StepReport { step, passed: Passed::No, note: String::new(), problems });
         Decision::new(Outcome::Refused, format!("the step `{}` is not passed", step.as_str()))
     }
+}
+
+/// Which plugins ask for files or a network, and get none. A build without them is smaller, and one that uses them
+/// shows what it makes of that in its records.
+fn withheld(generation: &Generation) -> String {
+    let plugins = generation.pipelines.values().flat_map(|pipeline| &pipeline.chain.plugins);
+    let asking = plugins.filter(|plugin| !plugin.component.withheld().is_empty());
+    let words: BTreeMap<&str, String> = asking
+        .map(|plugin| {
+            let packages = plugin.component.withheld().join("`, `");
+            (
+                plugin.name.as_str(),
+                format!("`{}` asks for `{packages}` and gets nothing of it", plugin.name),
+            )
+        })
+        .collect();
+    words.into_values().collect::<Vec<_>>().join("; ")
 }
 
 /// A refusal that says nothing of the candidate.

@@ -195,10 +195,7 @@ fn refused(
         return None;
     }
     let reason = comparison.refusals.first().map_or_else(String::new, |refusal| {
-        let parts = [Some(refusal.code.as_str()), refusal.violation.as_deref()];
-        let code = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        let at = refusal.path.as_ref().map(|path| format!(" at `{path}`")).unwrap_or_default();
-        format!(", most of them for {code}{at}, the first at {}", refusal.first)
+        format!(", most of them for {}, the first at {}", refusal.why(), refusal.first)
     });
     let (seen, percent) = (comparison.records, allowed.max_newly_rejected_percent);
     Some(format!(
@@ -341,7 +338,7 @@ mod tests {
         let spoils: StandIn = |_, records| records.iter().map(|_| event("{\"name\":1}")).collect();
         let spoilt = proved(spoils, &lenient).refused.unwrap();
         assert!(
-            spoilt.contains("most of them for schema.invalid DCVS-1104-400 at `/name`"),
+            spoilt.contains("most of them for schema.invalid DCVS-1104-400 (expected type: String, found: Integer) at /name"),
             "{spoilt}"
         );
         assert_eq!(proved(GOOD, &strict).refused, None);

@@ -24,6 +24,17 @@ pub struct Violation {
     pub message: String,
 }
 
+impl Violation {
+    /// What the schema asks for, in words that hold nothing of the event (Invariant 10): a missing key or a
+    /// wrong type whole, of all else the keyword.
+    pub fn rule(&self) -> &str {
+        match self.keyword {
+            "required" | "type" => &self.message,
+            keyword => keyword,
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} #{}: {}", self.code, self.pointer, self.message)

@@ -90,7 +90,7 @@ pub struct Example {
 pub struct NewRefusal {
     /// The fault's code.
     pub code: String,
-    /// AEP's code of the first violation, where the schema refuses the event.
+    /// AEP's code of the first violation, and what the schema asks for, where it refuses the event.
     pub violation: Option<String>,
     /// Where in the event, as in `paths`.
     pub path: Option<String>,
@@ -191,15 +191,20 @@ impl PathChange {
 }
 
 impl NewRefusal {
-    fn page(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "  {}", self.code)?;
+    /// The reason in a few words, without anything of the record.
+    pub(in crate::reload) fn why(&self) -> String {
+        let mut why = self.code.clone();
         if let Some(violation) = &self.violation {
-            write!(f, " {violation}")?;
+            why.extend([" ", violation]);
         }
         if let Some(path) = &self.path {
-            write!(f, " at {}", if path.is_empty() { "the event" } else { path })?;
+            why.extend([" at ", if path.is_empty() { "the event" } else { path }]);
         }
-        writeln!(f, ": {} records, first at {}", self.records, self.first)?;
+        why
+    }
+
+    fn page(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  {}: {} records, first at {}", self.why(), self.records, self.first)?;
         for message in &self.messages {
             writeln!(f, "      {message}")?;
         }

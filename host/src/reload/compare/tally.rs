@@ -33,7 +33,7 @@ pub(super) struct Tally {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Reason {
     code: Code,
-    violation: Option<&'static str>,
+    violation: Option<String>,
     path: Option<String>,
 }
 
@@ -165,7 +165,7 @@ impl Tally {
         }
         let entry = self.refusals.entry(reason).or_insert_with_key(|reason| NewRefusal {
             code: reason.code.as_str().to_owned(),
-            violation: reason.violation.map(str::to_owned),
+            violation: reason.violation.clone(),
             path: reason.path.clone(),
             records: 0,
             first: pair.position(),
@@ -193,7 +193,7 @@ fn refused_event(
             let is_known = |key: &str| telling.is_known(&event.destination, key);
             let reason = Reason {
                 code: Code::SchemaInvalid,
-                violation: first.map(|violation| violation.code),
+                violation: first.map(|first| format!("{} ({})", first.code, first.rule())),
                 path: first.map(|violation| folded(&violation.pointer, &is_known)),
             };
             (reason, violations.to_string())

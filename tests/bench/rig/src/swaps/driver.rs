@@ -1,17 +1,23 @@
 //! The process whose plugin is swapped, and who swaps it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use serde_json::Value;
+use xylem_tests::candidates::BAD;
 use xylem_tests::kafka::Client;
 use xylem_tests::{Setup, Xylem, eventually_within, guests, repository};
 
+use super::Args;
 use super::receiver::Receiver;
 
 const ORGANISATION: &str = "ABCD1234@AdobeOrg";
+
+/// Stands in the configuration for the plugin's settings.
+const SETTINGS: &str = "SETTINGS";
 
 /// How long a swap may take before the run is given up.
 const SWAP: Duration = Duration::from_mins(1);
@@ -24,6 +30,8 @@ pub(super) struct Driver {
     group: String,
     xylem: PathBuf,
     plugin: PathBuf,
+    /// The configuration, but for the plugin's settings.
+    text: String,
     version: u64,
     process: Option<Xylem>,
     took: Vec<Duration>,
@@ -31,20 +39,15 @@ pub(super) struct Driver {
 
 impl Driver {
     /// Starts the process with version 1.
-    pub(super) fn start(
-        kafka: &Client,
-        xylem: &Path,
-        receiver: &Receiver,
-        partitions: i32,
-    ) -> Self {
+    pub(super) fn start(kafka: &Client, args: &Args, receiver: &Receiver, partitions: i32) -> Self {
         let (topic, dead) = (kafka.topic("swaps", partitions), kafka.topic("dead", 1));
         let group = kafka.unique("swaps");
         let text = format!(
             "kafka: {{brokers: '{brokers}', group: {group}, start: earliest}}
 aep: {{organisation: {ORGANISATION}}}
 quota: {{messages_per_second: 1000000000, requests_per_second: 1000000000}}
-reload: {{watch: false}}
-plugins: {{stamp: {{component: stamp.wasm}}}}
+reload: {{watch: false, recent_records: {recent}}}
+plugins: {{stamp: {{component: stamp.wasm, max_cpu_ms: 100}}}}
 destinations:
   stamped:
     inlet: http://{inlet}/collection/swaps
@@ -53,28 +56,31 @@ destinations:
 pipelines:
   stamped:
     topics: [{topic}]
-    chain: [{{plugin: stamp}}]
+    chain: [{{plugin: stamp, settings: {SETTINGS}}}]
     destinations: [stamped]
     dead_letter: {{topic: {dead}}}
 ",
+            // Without them some would be taken for good.
+            recent = if args.refused { 128 } else { 0 },
             brokers = kafka.bootstrap(),
             inlet = receiver.address(),
             schema = repository().join("tests/guests/stamp/schema.json").display(),
         );
-        let setup = Setup::new(&text);
+        let setup = Setup::new(&text.replace(SETTINGS, "{}"));
         let mut driver = Self {
             kafka: kafka.clone(),
             topic,
             dead,
             group,
-            xylem: xylem.to_owned(),
+            xylem: args.xylem.clone(),
             plugin: setup.folder().join("stamp.wasm"),
+            text,
             version: 1,
             process: None,
             took: Vec::new(),
         };
         guests::lay(&driver.plugin, guests::stamp(driver.version));
-        let mut process = setup.start_program(xylem, &["run", "-c", "xylem.yaml"]);
+        let mut process = setup.start_program(&args.xylem, &["run", "-c", "xylem.yaml"]);
         process.wait_ready();
         driver.process = Some(process);
         driver
@@ -85,7 +91,7 @@ pipelines:
         &self.topic
     }
 
-    /// Swaps so far.
+    /// Swaps so far, or refusals.
     pub(super) fn swaps(&self) -> u64 {
         self.took.len() as u64
     }
@@ -95,7 +101,7 @@ pipelines:
         self.took.clear();
     }
 
-    /// How long swaps took, in milliseconds: median, 99th percentile, longest.
+    /// How long they took, in milliseconds: median, 99th percentile, longest.
     pub(super) fn took_ms(&self) -> [f64; 3] {
         let mut took: Vec<f64> = self.took.iter().map(|took| took.as_secs_f64() * 1000.0).collect();
         took.sort_by(f64::total_cmp);
@@ -106,6 +112,20 @@ pipelines:
     pub(super) fn swap(&mut self) -> anyhow::Result<()> {
         self.version = 3 - self.version;
         guests::lay(&self.plugin, guests::stamp(self.version));
+        self.reload("swapped")
+    }
+
+    /// Lays a bad candidate down, and waits until it is refused; they take turns.
+    pub(super) fn refuse(&mut self) -> anyhow::Result<()> {
+        let bad = &BAD[self.took.len() % BAD.len()];
+        bad.lay(&self.plugin);
+        let file = self.plugin.with_file_name("xylem.yaml");
+        guests::lay(&file, self.text.replace(SETTINGS, bad.settings));
+        self.reload("refused").with_context(|| bad.name)
+    }
+
+    /// `xylem reload --wait`.
+    fn reload(&mut self, outcome: &str) -> anyhow::Result<()> {
         let (begin, folder) = (Instant::now(), self.plugin.parent().unwrap());
         let output = Command::new(&self.xylem)
             .args(["reload", "-c", "xylem.yaml", "--wait", "--json"])
@@ -115,7 +135,7 @@ pipelines:
         let said = String::from_utf8_lossy(&output.stdout);
         let words = String::from_utf8_lossy(&output.stderr);
         let report: Value = serde_json::from_str(&said).unwrap_or_default();
-        anyhow::ensure!(report["outcome"] == "swapped", "{said}{words}");
+        anyhow::ensure!(report["outcome"] == outcome, "{said}{words}");
         self.took.push(begin.elapsed());
         Ok(())
     }

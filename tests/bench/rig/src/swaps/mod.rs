@@ -4,7 +4,8 @@
 //! Two builds of the plugin `stamp`, which says its version in each event, take each other's place by
 //! `xylem reload --wait`, at half of the capacity measured just before. Stretches with swaps take turns
 //! with stretches without; of each the 99th percentile from the record's timestamp to acceptance and the
-//! longest time in which nothing came are compared.
+//! longest time in which nothing came are compared. With `--refused` the same is measured with candidates that do
+//! not pass the gate.
 
 #![expect(clippy::disallowed_methods, reason = "swaps come in time")]
 
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Records a second, in place of half of the capacity.
     #[arg(long)]
     rate: Option<f64>,
+    /// In place of swaps, candidates that do not pass the gate: those who wait must not notice
+    #[arg(long)]
+    refused: bool,
     /// Only the ledger has to be whole; latencies are told and not judged.
     #[arg(long)]
     untimed: bool,
@@ -71,6 +75,8 @@ const PATIENCE: Duration = Duration::from_mins(5);
 struct Report {
     capacity_per_second: f64,
     rate_per_second: f64,
+    /// What was done in every second stretch: `swaps` or `refusals`.
+    of: &'static str,
     swaps: u64,
     /// Of `xylem reload --wait`, from start to end: median, 99th percentile, longest.
     swap_ms: [f64; 3],
@@ -105,7 +111,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let Some(broker) = Broker::start(&[]) else { anyhow::bail!("no Kafka is installed") };
     let kafka = broker.client();
     let receiver = Receiver::start(EVENTS)?;
-    let mut driver = Driver::start(kafka, &args.xylem, &receiver, PARTITIONS);
+    let mut driver = Driver::start(kafka, args, &receiver, PARTITIONS);
     // Both versions are compiled from here on, and a swap goes both ways.
     for _ in 0..2 {
         driver.swap()?;
@@ -164,8 +170,10 @@ fn pairs(args: &Args, receiver: &Receiver, driver: &mut Driver) -> anyhow::Resul
         let mut stretch = |with_swaps: bool| -> anyhow::Result<Stretch> {
             let begin = Instant::now();
             for number in 1..=u32::try_from(swaps)? {
-                if with_swaps {
-                    driver.swap()?;
+                match (with_swaps, args.refused) {
+                    (false, _) => {}
+                    (true, false) => driver.swap()?,
+                    (true, true) => driver.refuse()?,
                 }
                 // Where a swap takes longer than that, the next one comes at once.
                 std::thread::sleep((every * number).saturating_sub(begin.elapsed()));
@@ -211,6 +219,7 @@ fn close(
     let mut report = Report {
         capacity_per_second: capacity,
         rate_per_second: rate,
+        of: if args.refused { "refusals" } else { "swaps" },
         swaps,
         swap_ms,
         records,
@@ -233,16 +242,21 @@ impl Report {
         let timed = !args.untimed;
         // The first two swaps were made before any record came.
         let (fewest, most) = self.ledger.changes;
+        let (versions, unswapped) = (self.ledger.by_version.len(), !args.refused && fewest == 0);
+        let allowed = if args.refused { 0 } else { self.swaps };
         let checks = [
             (!self.ledger.holds(), "an event is lost, late, of two versions or of no record"),
-            (self.ledger.by_version.len() != 2, "not both versions were at work"),
-            (fewest == 0, "a partition never saw a swap: no verdict"),
-            (most > self.swaps, "a partition went back and forth between versions"),
-            (self.swaps < args.count, "fewer swaps than asked for: no verdict"),
+            (
+                versions != 2 - usize::from(args.refused),
+                "not the versions were at work that should",
+            ),
+            (unswapped, "a partition never saw a swap: no verdict"),
+            (most > allowed, "a partition went back and forth between versions"),
+            (self.swaps < args.count, "fewer of them than asked for: no verdict"),
             (self.dead_letters > 0, "a record was dead-lettered"),
             (!self.settled, "not everything is committed, or the process did not end with 0"),
-            (timed && self.median_p99_ratio > MOST_RATIO, "swaps slow records down"),
-            (timed && self.gap_ratio > MOST_GAP, "swaps leave a gap"),
+            (timed && self.median_p99_ratio > MOST_RATIO, "they slow records down"),
+            (timed && self.gap_ratio > MOST_GAP, "they leave a gap"),
         ];
         let wrong = checks.into_iter().filter(|(wrong, _)| *wrong);
         wrong.map(|(_, words)| words.to_owned()).collect()
@@ -250,7 +264,7 @@ impl Report {
 }
 
 fn show(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
-    let Report { capacity_per_second, rate_per_second, swaps, records, ledger, .. } = report;
+    let Report { capacity_per_second, rate_per_second, of, swaps, records, ledger, .. } = report;
     writeln!(
         out,
         "capacity {capacity_per_second:.0} records/s; the load is {rate_per_second:.0} records/s"
@@ -258,12 +272,12 @@ fn show(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     let [median, p99, longest] = report.swap_ms;
     writeln!(
         out,
-        "{swaps} swaps, each {median:.0} ms (median), {p99:.0} ms (99th percentile), {longest:.0} ms at most\n"
+        "{swaps} {of}, each {median:.0} ms (median), {p99:.0} ms (99th percentile), {longest:.0} ms at most\n"
     )?;
     writeln!(
         out,
         "{:>6}{:>12}{:>12}{:>8}{:>12}{:>12}",
-        "", "p99 calm", "swaps", "ratio", "gap calm", "swaps"
+        "", "p99 calm", of, "ratio", "gap calm", of
     )?;
     for (number, pair) in report.pairs.iter().enumerate() {
         let (late, gap) = (pair.p99_ms, pair.gap_ms);
@@ -285,7 +299,7 @@ fn show(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     )?;
     writeln!(
         out,
-        "longest gap                  {:.1} ms with swaps, {:.1} ms without: {:.2} times (at most {MOST_GAP})",
+        "longest gap                  {:.1} ms with {of}, {:.1} ms without: {:.2} times (at most {MOST_GAP})",
         gaps.swaps, gaps.calm, report.gap_ratio
     )?;
     let (fewest, most) = ledger.changes;
