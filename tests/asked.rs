@@ -131,6 +131,18 @@ fn each_way_to_ask_does_the_same() {
     });
 }
 
+/// What changes what runs.
+const CHANGES: [&str; 8] = [
+    "/reload",
+    "/reload?wait=false",
+    "/rollback",
+    "/shadow",
+    "/shadow/stop",
+    "/canary",
+    "/canary/stop",
+    "/canary/promote",
+];
+
 #[test]
 fn invariant_10_who_may_not_ask_changes_nothing() {
     within(LIMIT, || {
@@ -153,10 +165,15 @@ fn invariant_10_who_may_not_ask_changes_nothing() {
             change(&xylem, 1);
             let before = xylem.status();
             for (_, headers, status) in cases.iter().filter(|(with, ..)| *with == token) {
-                for path in ["/reload", "/rollback", "/reload?wait=false"] {
+                for path in CHANGES {
                     let answer = http::post(xylem.admin_port(), path, headers).unwrap();
                     assert_eq!(answer.status, *status, "{headers:?}: {answer:?}");
                     assert!(!answer.body.contains(TOKEN), "{answer:?}");
+                }
+                // A shadow's report may hold contents of records.
+                for path in ["/shadow", "/canary"] {
+                    let answer = http::get_with(xylem.admin_port(), path, headers).unwrap();
+                    assert_eq!(answer.status, *status, "{headers:?}: {answer:?}");
                 }
             }
             let after = xylem.status();
@@ -283,7 +300,19 @@ fn shadow_and_canary_run_beside_and_end_as_scripts_expect() {
         let beside = ["-c", "xylem.yaml", "--candidate", "next.yaml", "--seconds", "60", "--wait"];
         let shadow = [&["shadow"], &beside[..], &["--share", "1", "--records", "20"]].concat();
         let said = under_load(&world, &folder, &shadow);
-        assert!(said.0 == Some(0) && said.1.starts_with("shadow: "), "{said:?}");
+        assert!(said.0 == Some(0) && said.1.contains("20 records: 20 equal"), "{said:?}");
+        // Nobody writes: nothing was compared, and nothing is known.
+        let idle = ["--candidate", "next.yaml", "--seconds", "1", "--wait"];
+        let idle = [&["shadow", "-c", "xylem.yaml"], &idle[..]].concat();
+        let said = words(&run_to_end(&folder, &idle));
+        assert!(said.0 == Some(1) && said.1.contains("no record was compared"), "{said:?}");
+
+        let never = ["--share", "0.5", "--seconds", "1", "--wait", "--json"];
+        let never =
+            [&["canary", "-c", "xylem.yaml", "--candidate", "next.yaml"], &never[..]].concat();
+        let said = words(&run_to_end(&folder, &never));
+        let report: Value = serde_json::from_str(&said.1).unwrap_or_default();
+        assert!(said.0 == Some(1) && report["state"] == "rolled-back", "{said:?}");
 
         let canary = [&["canary"], &beside[..], &["--share", "0.5", "--min-records", "5"]].concat();
         let said = under_load(&world, &folder, &canary);

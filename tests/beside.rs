@@ -1,7 +1,7 @@
 //! What runs beside the generation that runs, on live traffic: a shadow that finds what was planted, canaries that
 //! are rolled back and promoted by themselves. A real Kafka, the emulator, the json plugin.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aep_emulator::Style;
@@ -11,9 +11,11 @@ use xylem::config::Environment;
 use xylem::plugin::{Cache, Compile, Engine, Loader};
 use xylem::reload::canary::CanaryState;
 use xylem::reload::{Ask, CanaryAsk, Cause, Outcome, Report, ShadowAsk, Source};
+use xylem_bench_order::workload;
 use xylem_tests::kafka::{self, Message};
 use xylem_tests::{Setup, eventually, guests, within};
 
+use crate::stamped;
 use crate::world::World;
 
 const LIMIT: Duration = Duration::from_mins(4);
@@ -22,6 +24,9 @@ const PARTITIONS: i32 = 4;
 
 /// Keys, of which 3 % are struck.
 const KEYS: u64 = 2_000;
+
+/// Keys of the stamped records; a key has one partition.
+const STAMPED_KEYS: u64 = 200;
 
 fn mapping(zone: &str, sku: &str, price: &str, kind: &str) -> String {
     format!(
@@ -234,4 +239,81 @@ fn a_good_canary_is_promoted_by_itself_and_nothing_is_lost() {
         assert_eq!(arrivals.len() as u64, produced);
         World::assert_in_order(&arrivals);
     });
+}
+
+/// A canary is under way and then ended by a reload: each record is of one version, and each key of one side.
+#[test]
+fn invariant_3_5_a_canarys_keys_stay_on_their_side_until_a_reload_ends_it() {
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let world = stamped::world(kafka);
+        let setup = Setup::new(&stamped::configuration(&world, "{}"));
+        let folder = setup.folder().to_owned();
+        let text = std::fs::read_to_string(folder.join("xylem.yaml")).unwrap();
+        std::fs::write(folder.join("next.yaml"), text.replace("candidate.wasm", "next.wasm"))
+            .unwrap();
+        stamped::lay(&folder, guests::stamp(1));
+        guests::lay(&folder.join("next.wasm"), guests::stamp(2));
+        let cache = Cache::private(guests::folder().join("native"));
+        let loader = Loader::new(Engine::new().unwrap(), cache, Compile::InProcess);
+        let source = Source::File(folder.join("xylem.yaml"), Environment::new());
+        let app = App::start(source, loader, None).unwrap();
+        let reloader = app.reloader().unwrap();
+        let ask = |ask| reloader.ask(ask, Cause::Asked).blocking_recv().unwrap();
+
+        let mut numbers = 0..;
+        let mut produce = || {
+            let message = |number: u64| {
+                let (partition, key) = (number % STAMPED_KEYS % 2, number % STAMPED_KEYS);
+                let partition = Some(i32::try_from(partition).unwrap());
+                let key = Some(key.to_string().into_bytes());
+                Message { partition, key, ..Message::new(workload::order(number)) }
+            };
+            kafka.produce(&world.topic, numbers.by_ref().take(200).map(message));
+        };
+        produce();
+        let candidate = Some(folder.join("next.yaml"));
+        let (share, min_records) = (Some(0.5), Some(u64::MAX));
+        let began =
+            ask(Ask::Canary(CanaryAsk { candidate, share, min_records, ..CanaryAsk::default() }));
+        assert_eq!(began.outcome, Outcome::Unchanged, "{began}");
+        eventually(|| {
+            produce();
+            let canary = reloader.canary().unwrap();
+            if canary.mapped_records >= 1_000 { Ok(()) } else { Err(canary.to_string()) }
+        });
+        stamped::lay(&folder, guests::stamp(3));
+        let reloaded = ask(Ask::Reload);
+        assert_eq!(reloaded.outcome, Outcome::Swapped, "{reloaded}");
+        let canary = reloader.canary().unwrap();
+        assert_eq!(canary.state, CanaryState::RolledBack);
+        assert!(canary.to_string().contains("another generation took the place"), "{canary}");
+        produce();
+        stamped::wait_committed(&world);
+        assert!(app.stop(Duration::from_secs(20)).unwrap());
+
+        assert_sides(&world);
+        assert!(kafka.read(&world.dead).is_empty());
+    });
+}
+
+/// Fails unless each record is of one version, and a key that went to the candidate stayed there.
+fn assert_sides(world: &World) {
+    let arrivals = stamped::arrivals(world);
+    let verdict = stamped::books(&arrivals).close(&stamped::ends(world));
+    assert!(verdict.holds() && verdict.by_version.len() == 3, "{verdict:?}");
+    let written = world.kafka.read(&world.topic).into_iter();
+    let keys: BTreeMap<(i32, u64), Vec<u8>> = written
+        .map(|record| {
+            let offset = u64::try_from(record.offset).unwrap();
+            ((record.partition.unwrap(), offset), record.key.unwrap())
+        })
+        .collect();
+    let mut versions: BTreeMap<&[u8], Vec<u64>> = BTreeMap::new();
+    for event in &arrivals {
+        versions.entry(&keys[&(event.partition, event.offset)]).or_default().push(event.version);
+    }
+    assert!(versions.values().all(|of| of.is_sorted()), "a key went back and forth: {versions:?}");
+    let moved = versions.values().filter(|of| of.contains(&2)).count();
+    assert!((60..140).contains(&moved), "{moved} of {STAMPED_KEYS} keys");
 }

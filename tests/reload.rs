@@ -2,17 +2,19 @@
 //! only counts.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use xylem::config::{Environment, Fingerprint, Loaded};
-use xylem::generation::Step;
+use xylem::generation::{Generation, Step};
 use xylem::plugin::{Cache, Compile, Engine, Loader};
 use xylem::record::{PartitionId, Record};
+use xylem::reload::beside::Beside;
 use xylem::reload::recent::Recent;
 use xylem::reload::{
-    Ask, Began, Candidate, Cause, Decision, Gate, Live, Outcome, Parts, Passed, Reloader, Report,
-    Source,
+    Ask, Began, CanaryAsk, Candidate, Cause, Decision, Gate, Live, Outcome, Parts, Passed,
+    Reloader, Report, Source,
 };
 use xylem::settle::Budget;
 use xylem::telemetry::Metrics;
@@ -21,9 +23,9 @@ use xylem_tests::{guests, repository, within};
 
 const LIMIT: std::time::Duration = std::time::Duration::from_mins(2);
 
-/// The names of the generations that were put in.
+/// The generations that were put in, after the one that it began with.
 #[derive(Default)]
-struct Path(Mutex<Vec<String>>);
+struct Path(Mutex<Vec<Arc<Generation>>>);
 
 impl Live for Path {
     fn refuses(&self, next: &Loaded) -> Vec<String> {
@@ -32,7 +34,7 @@ impl Live for Path {
     }
 
     fn swap(&self, next: &Candidate) -> Result<Vec<String>, String> {
-        self.0.lock().unwrap().push(next.generation.name.to_string());
+        self.0.lock().unwrap().push(Arc::clone(&next.generation));
         Ok(Vec::new())
     }
 }
@@ -45,6 +47,8 @@ struct World {
     reloader: Reloader,
     metrics: Metrics,
     recent: Arc<Recent>,
+    beside: Arc<Beside>,
+    give_up: Arc<AtomicBool>,
 }
 
 impl World {
@@ -62,23 +66,27 @@ impl World {
             sink: Arc::new(|_| ()),
             recent: Arc::clone(&recent),
         };
+        let give_up = Arc::clone(gate.loader.give_up());
         let began = Began::now();
         let passage = gate.pass(None, |_| Vec::new());
         let Ok(running) = passage.candidate else { unreachable!("{:?}", passage.steps) };
         let decision = Decision::new(Outcome::Swapped, "started");
         let report = began.report(Cause::Start, decision, passage.steps, [None, None]);
         let (path, tried) = (Arc::<Path>::default(), Arc::<Mutex<Vec<Fingerprint>>>::default());
+        path.0.lock().unwrap().push(Arc::clone(&running.generation));
         let (metrics, told) = (Metrics::default(), Arc::clone(&tried));
+        let beside = Arc::<Beside>::default();
         let reloader = Reloader::start(Parts {
             gate,
             running: (running, report),
             live: Arc::clone(&path) as _,
-            beside: Arc::default(),
+            beside: Arc::clone(&beside),
             budget: Arc::new(Budget::new(1 << 20)),
             metrics: metrics.clone(),
             tried: Box::new(move |fingerprint| told.lock().unwrap().push(fingerprint)),
         });
-        Self { folder, path, tried, reloader: reloader.unwrap(), metrics, recent }
+        let reloader = reloader.unwrap();
+        Self { folder, path, tried, reloader, metrics, recent, beside, give_up }
     }
 
     fn ask(&self, ask: Ask, cause: Cause) -> Report {
@@ -94,7 +102,25 @@ impl World {
     }
 
     fn swaps(&self) -> usize {
-        self.path.0.lock().unwrap().len()
+        self.path.0.lock().unwrap().len() - 1
+    }
+
+    /// Whether keys of what runs are divided.
+    fn is_divided(&self) -> bool {
+        let generation = Arc::clone(self.path.0.lock().unwrap().last().unwrap());
+        self.beside.canary(&generation.pipelines["orders"]).is_some()
+    }
+
+    /// Promotes a canary with these settings, whose configuration is another file.
+    fn promote_elsewhere(&self, settings: &str) -> Report {
+        let candidate = Some(write(&self.folder, "next.yaml", &configuration("g", settings)));
+        let began =
+            self.ask(Ask::Canary(CanaryAsk { candidate, ..CanaryAsk::default() }), Cause::Asked);
+        assert_eq!(began.outcome, Outcome::Unchanged, "{began}");
+        assert!(self.is_divided());
+        let promoted = self.ask(Ask::PromoteCanary, Cause::Asked);
+        assert_eq!(promoted.outcome, Outcome::Swapped, "{promoted}");
+        promoted
     }
 }
 
@@ -314,5 +340,121 @@ fn invariant_6_who_asks_for_a_network_is_told_that_there_is_none() {
         assert_eq!(report.outcome, Outcome::Swapped, "{report}");
         let said = "`hostile` asks for `wasi:sockets` and gets nothing of it".to_owned();
         assert_eq!(step(&report, Step::Imports), (Passed::Yes, said));
+    });
+}
+
+#[test]
+fn a_change_that_makes_no_difference_leaves_what_may_run_beside() {
+    within(LIMIT, || {
+        let world = World::new();
+        write(&world.folder, "xylem.yaml", &(configuration("g", "{}") + "# words\n"));
+        assert_eq!(world.reload().outcome, Outcome::Unchanged);
+        world.promote_elsewhere("{on: 1}");
+    });
+}
+
+#[test]
+fn invariant_6_the_own_file_is_followed_whatever_came_from_elsewhere() {
+    within(LIMIT, || {
+        let world = World::new();
+        let promoted = world.promote_elsewhere("{on: 1}");
+        assert_eq!(world.metrics.files_not_running.get(), 1);
+        // Back to the own file, and back again to what came from elsewhere.
+        let own = world.reload();
+        assert_eq!((own.outcome, &own.running), (Outcome::Swapped, &promoted.before));
+        let back = world.ask(Ask::Rollback, Cause::Asked);
+        assert_eq!((back.outcome, &back.running), (Outcome::Swapped, &promoted.running));
+        assert_eq!(world.metrics.files_not_running.get(), 1);
+        let watched = world.folder.path().join("xylem.yaml");
+        let is_watched = || {
+            let tried = world.tried.lock().unwrap();
+            tried.last().unwrap().paths().any(|path| path == watched)
+        };
+        assert!(is_watched());
+        world.set("{on: 2}");
+        assert_eq!(world.ask(Ask::Reload, Cause::Files).outcome, Outcome::Swapped);
+        // There, back and there again.
+        world.promote_elsewhere("{on: 3}");
+        world.ask(Ask::Rollback, Cause::Asked);
+        world.ask(Ask::Rollback, Cause::Asked);
+        let own = world.reload();
+        assert_eq!((own.outcome, is_watched()), (Outcome::Swapped, true), "{own}");
+    });
+}
+
+#[test]
+fn invariant_6_what_was_rolled_back_does_not_return_with_another_change() {
+    within(LIMIT, || {
+        let world = World::new();
+        world.set("{on: 1}");
+        assert_eq!(world.reload().outcome, Outcome::Swapped);
+        assert_eq!(world.ask(Ask::Rollback, Cause::Asked).outcome, Outcome::Swapped);
+        let also = configuration("g", "{on: 1}").replace("client_secret: b", "client_secret: c");
+        write(&world.folder, "xylem.yaml", &also);
+        let report = world.ask(Ask::Reload, Cause::Files);
+        assert_eq!(report.outcome, Outcome::Refused, "{report}");
+        assert!(
+            report.reason.starts_with("pipeline `orders` is again what was rolled back"),
+            "{report}"
+        );
+        // Whoever asks for it gets it; what is mended comes by itself.
+        world.set("{on: 2}");
+        assert_eq!(world.ask(Ask::Reload, Cause::Files).outcome, Outcome::Swapped);
+        assert_eq!(world.ask(Ask::Rollback, Cause::Asked).outcome, Outcome::Swapped);
+        assert_eq!(world.reload().outcome, Outcome::Swapped);
+    });
+}
+
+#[test]
+fn who_takes_something_away_does_not_wait_for_a_candidate() {
+    within(LIMIT, || {
+        let world = World::new();
+        world.give_up.store(true, Ordering::Release);
+        world.set("{on: 1}");
+        let report = world.reload();
+        assert_eq!((report.outcome, world.swaps()), (Outcome::Refused, 0), "{report}");
+        assert!(report.reason.starts_with("the candidate was given up"), "{report}");
+        // The request for which it was given up is answered, and all is as before.
+        assert_eq!(world.ask(Ask::Rollback, Cause::Asked).outcome, Outcome::Refused);
+        assert_eq!(world.reload().outcome, Outcome::Swapped);
+    });
+}
+
+#[test]
+fn invariant_6_certificates_that_are_none_do_not_pass() {
+    within(LIMIT, || {
+        let world = World::new();
+        write(&world.folder, "ca.pem", "-----BEGIN CERTIFICATE-----\nnone");
+        let text = configuration("g", "{}").replace("aep: {", "aep: {ca_file: ca.pem, ");
+        write(&world.folder, "xylem.yaml", &text);
+        let report = world.reload();
+        assert_eq!(report.outcome, Outcome::Refused, "{report}");
+        let (passed, why) = step(&report, Step::Configuration);
+        assert_eq!(passed, Passed::No);
+        assert!(why.contains("`aep.ca_file` holds no PEM certificate"), "{why}");
+    });
+}
+
+#[test]
+fn invariant_6_a_sample_more_is_run() {
+    within(LIMIT, || {
+        let world = World::new();
+        std::fs::create_dir(world.folder.path().join("samples")).unwrap();
+        let event = r#"{"_id":"a","timestamp":"2026-01-02T03:04:05Z","eventType":"order"}"#;
+        write(&world.folder, "samples/a.input.json", event);
+        let text = configuration("g", "{on: no such text}")
+            .replace("    chain:", "    samples: samples\n    chain:");
+        write(&world.folder, "xylem.yaml", &text);
+        let report = world.reload();
+        assert_eq!(
+            step(&report, Step::Samples),
+            (Passed::Yes, "1 as expected".to_owned()),
+            "{report}"
+        );
+        assert_eq!(world.reload().steps.len(), 0);
+        write(&world.folder, "samples/b.input.json", "{}");
+        let report = world.reload();
+        assert_eq!(report.outcome, Outcome::Refused, "{report}");
+        assert_eq!(step(&report, Step::Samples).0, Passed::No);
     });
 }

@@ -98,7 +98,7 @@ impl Running {
         std::fs::write(&file, settings.text(world)).unwrap();
         let loaded = Arc::new(config::load(&file).unwrap());
         let generation = Arc::new(Generation::build(&loaded, &loader, None).unwrap());
-        let app = App::start_candidate(&Candidate { loaded, generation }).unwrap();
+        let app = App::start_candidate(&Candidate { loaded, generation, elsewhere: None }).unwrap();
         Self { app, loader, folder }
     }
 

@@ -256,7 +256,8 @@ impl Pipeline {
 
     /// Whether the other one makes the same events of the same records.
     pub fn maps_as(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.chain, &other.chain)
+        let same_chain = Arc::ptr_eq(&self.chain, &other.chain) || self.chain.is_same(&other.chain);
+        same_chain
             && self.routes.len() == other.routes.len()
             && self.routes.iter().zip(&other.routes).all(|(one, other)| one.is_same(other))
     }
@@ -342,6 +343,8 @@ impl Builder<'_> {
 
     fn chains(&mut self) -> Vec<(Arc<str>, Arc<Chain>)> {
         let mut chains = Vec::new();
+        let call = CallLimits::from(&self.loaded.config.limits);
+        self.count(format!("{call:?}").as_bytes());
         for (name, pipeline) in &self.loaded.config.pipelines {
             self.count(format!("{name} {pipeline:?}").as_bytes());
             let mut plugins = Vec::new();
@@ -353,7 +356,7 @@ impl Builder<'_> {
                 pipeline: name.clone(),
                 plugins,
                 forms: Forms::from(pipeline),
-                call: CallLimits::from(&self.loaded.config.limits),
+                call,
                 stand_in: None,
                 warm: Warm::default(),
             };
@@ -380,6 +383,7 @@ impl Builder<'_> {
         };
         let settings = self.loaded.config.plugins.get(&step.plugin).cloned().unwrap_or_default();
         let limits = Limits::from(&settings);
+        self.count(format!("{limits:?}").as_bytes());
         let component = self.component(&step.plugin, &settings, path)?;
         self.count(component.digest().as_bytes());
         self.count(configuration.as_bytes());

@@ -91,7 +91,7 @@ pub(crate) fn nowhere() -> config::Destination {
 /// A destination.
 pub(crate) fn destination(settings: &config::Destination) -> Destination {
     let aep: config::Aep = serde_saphyr::from_str("organisation: ORG@AdobeOrg").unwrap();
-    let client = Client::new(&aep, 4).unwrap();
+    let client = Client::new(&aep, None, 4).unwrap();
     let quota = Arc::new(Quota::new(&config::Quota::default()));
     let access = Access { client, token: None, quota };
     Destination::new("profiles", settings, &aep, access).unwrap()

@@ -21,7 +21,12 @@ pub struct Answer {
 ///
 /// HTTP/1.0, so that the body ends with the connection and is never chunked.
 pub fn get(port: u16, path: &str) -> Result<Answer, String> {
-    exchange(port, &format!("GET {path}"), "")
+    get_with(port, path, "")
+}
+
+/// The same with `headers`, lines that end with CR and LF.
+pub fn get_with(port: u16, path: &str, headers: &str) -> Result<Answer, String> {
+    exchange(port, &format!("GET {path}"), headers)
         .map_err(|error| format!("GET {path} from port {port}: {error}"))
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::SwapError;
 use crate::batch::Outbox;
-use crate::config::{self, Config};
+use crate::config::{self, Loaded};
 use crate::deliver::{Access, Destination, Quota};
-use crate::http::{Client, Token};
+use crate::http::{Token, client};
 use crate::transform::Outboxes;
 
 /// What runs and may go on.
@@ -22,13 +22,14 @@ pub(super) struct Delivery<'a> {
 
 /// The outboxes of a configuration: those that run where nothing of theirs differs, new ones elsewhere.
 pub(super) fn outboxes(
-    config: &Config,
+    loaded: &Loaded,
     quota: &Arc<Quota>,
     running: &Delivery<'_>,
 ) -> Result<(Access, Outboxes), SwapError> {
+    let config = &loaded.config;
     let access = match &running.access {
         Some(access) => access.clone(),
-        None => access(config, quota)?,
+        None => access(loaded, quota)?,
     };
     let mut outboxes = Outboxes::new();
     for (name, settings) in &config.destinations {
@@ -51,10 +52,11 @@ pub(super) fn outboxes(
     Ok((access, outboxes))
 }
 
-fn access(config: &Config, quota: &Arc<Quota>) -> Result<Access, SwapError> {
+fn access(loaded: &Loaded, quota: &Arc<Quota>) -> Result<Access, SwapError> {
+    let config = &loaded.config;
     let refuse = |error: &dyn std::error::Error| SwapError(error.to_string());
     let connections = config.destinations.values().map(|d| d.batch.max_in_flight).sum();
-    let client = Client::new(&config.aep, connections).map_err(|error| refuse(&error))?;
+    let client = client(loaded, connections).map_err(|error| refuse(&error))?;
     let token = match &config.aep.auth {
         Some(auth) => {
             Some(Arc::new(Token::new(auth, client.clone()).map_err(|error| refuse(&error))?))

@@ -116,6 +116,15 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Whether events go to the same organisation and sandbox; another secret alone mends no pipeline.
+    fn is_same_tenant(&self, loaded: &Loaded) -> bool {
+        let (ours, theirs) = (&self.config.aep, &loaded.config.aep);
+        (&ours.organisation, &ours.sandbox, &ours.tenant)
+            == (&theirs.organisation, &theirs.sandbox, &theirs.tenant)
+    }
+}
+
 impl Live {
     /// What was started; deliveries begin.
     pub(super) fn new(parts: Parts) -> Arc<Self> {
@@ -197,7 +206,7 @@ impl Live {
             destinations: Some(&running.config.destinations),
             outboxes: &before.outboxes,
         };
-        let (access, outboxes) = aep::outboxes(&loaded.config, &self.quota, &reuse)?;
+        let (access, outboxes) = aep::outboxes(loaded, &self.quota, &reuse)?;
         for pipeline in next.pipelines.values() {
             pipeline.chain.warm.bound(self.workers());
         }
@@ -216,7 +225,7 @@ impl Live {
         self.configure(&after);
         let change = Change {
             topics: self.cluster.get().map(|id| topics(next, id)).unwrap_or_default(),
-            changed: changed(&before.generation, next, same_aep),
+            changed: changed(&before.generation, next, running.is_same_tenant(loaded)),
             outboxes: all(&outboxes).into_iter().chain(leaving.iter().cloned()).collect(),
         };
         let current = Current::new(number, next, outboxes.clone(), &after.config.limits);
@@ -376,10 +385,10 @@ fn cool_down(generation: &Generation, others: [&Generation; 2]) {
 }
 
 /// The pipelines that are not what they were, so that what was held against them may be over.
-fn changed(before: &Generation, next: &Generation, same_aep: bool) -> BTreeSet<Arc<str>> {
+fn changed(before: &Generation, next: &Generation, same_tenant: bool) -> BTreeSet<Arc<str>> {
     let is_same = |pipeline: &Pipeline| {
         let same = next.pipelines.get(&pipeline.name);
-        same_aep && same.is_some_and(|same| pipeline.is_same(same))
+        same_tenant && same.is_some_and(|same| pipeline.is_same(same))
     };
     let changed = before.pipelines.values().filter(|pipeline| !is_same(pipeline));
     changed.map(|pipeline| Arc::clone(&pipeline.name)).collect()

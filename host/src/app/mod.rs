@@ -171,7 +171,7 @@ impl App {
     }
 
     fn start_generation(
-        Candidate { loaded, generation }: &Candidate,
+        Candidate { loaded, generation, .. }: &Candidate,
         socket: Option<Socket>,
         metrics: Metrics,
         sink: Sink,
@@ -183,7 +183,7 @@ impl App {
         let faults = Faults::new(metrics.clone());
         latch.release(Part::Generation);
         let none = aep::Delivery { access: None, destinations: None, outboxes: &Outboxes::new() };
-        let (access, outboxes) = aep::outboxes(config, &quota, &none)?;
+        let (access, outboxes) = aep::outboxes(loaded, &quota, &none)?;
         let budget = Arc::new(Budget::new(config.limits.in_flight_bytes));
         let ready = Arc::new(Ready::default());
         let dead_letters = DeadLetters::new(Producer::new(&config.kafka)?, faults.clone());

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::Exit;
 use super::process::{self, JSON, ProcessArgs, TEXT};
+use super::{Exit, say};
 
 /// How often it is asked whether it has ended.
 const LOOK: Duration = Duration::from_millis(500);
@@ -27,7 +27,7 @@ impl Beside<'_> {
     /// Starts it and shows the gate's report; where it is to be waited for, shows what came of it.
     pub(super) fn start(&self, asked: &impl Serialize, wait: bool) -> anyhow::Result<ExitCode> {
         let asked = serde_json::to_string(asked)?;
-        let accept = if self.json && !wait { JSON } else { TEXT };
+        let accept = if self.json { JSON } else { TEXT };
         let said = match self.process.call(self.path, Some(&asked), accept)? {
             Ok(said) => said,
             Err(exit) => return Ok(exit.into()),
@@ -37,11 +37,17 @@ impl Beside<'_> {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         loop {
-            let report: Option<Json> = match self.process.call(self.path, None, JSON)? {
-                Ok(now) => serde_json::from_str(&now.text).ok(),
+            let now = match self.process.call(self.path, None, JSON)? {
+                Ok(now) => now,
                 Err(exit) => return Ok(exit.into()),
             };
-            if let Some(exit) = report.as_ref().and_then(self.ended) {
+            let report: Option<Json> = serde_json::from_str(&now.text).ok();
+            let Some(report) = report.filter(|_| now.status == 200) else {
+                // It was started again, say, and knows nothing of this one.
+                say(format_args!("its report can no longer be read: {}", now.text.trim_end()));
+                return Ok(Exit::Unreachable.into());
+            };
+            if let Some(exit) = (self.ended)(&report) {
                 self.report()?;
                 return Ok(exit.into());
             }

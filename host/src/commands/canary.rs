@@ -13,7 +13,8 @@ use crate::reload::CanaryAsk;
 /// Give a candidate a share of the keys for good and real, and let a rule promote it or roll it back.
 ///
 /// Both sides' dead letters, AEP's refusals and costs are held against one another (host/docs/reload.md). One bad
-/// pipeline takes all keys back; when all are good the candidate replaces what runs.
+/// pipeline takes all keys back; when all are good the candidate replaces what runs. This is of one process, and of the
+/// partitions that it has: where several share a group, ask each.
 ///
 /// With --wait, ends with 0 where it was promoted, 1 where it was rolled back or refused, 2 where it needs a
 /// restart. Always 3 where no process answers.
@@ -24,7 +25,7 @@ pub struct Args {
     /// The candidate's configuration file; default is the running one's, as it is now
     #[arg(long, value_name = "FILE")]
     candidate: Option<PathBuf>,
-    /// The share of keys that it gets, above 0 and up to 1 [default: 0.05]
+    /// The share of keys that it gets, above 0 and below 1 [default: 0.05]
     #[arg(long)]
     share: Option<f64>,
     /// How long it may take to decide, in seconds [default: 600]

@@ -22,9 +22,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::config::{self, Aep, Loaded};
+use crate::config::{self, Loaded};
 use crate::generation::Generation;
-use crate::http::{Client, Token};
+use crate::http::{Client, Token, client};
 use crate::plugin::{Cache, Compile, Engine, LoadError, Loader};
 
 /// How a command ends. Scripts rely on these numbers.
@@ -125,9 +125,9 @@ fn keep_only(pipeline: &str, loaded: &mut Loaded) -> Result<(), Vec<String>> {
 }
 
 /// What asks AEP and its token endpoint, or why there is none.
-fn clients(aep: &Aep, connections: usize) -> Result<(Client, Option<Arc<Token>>), String> {
-    let client = Client::new(aep, connections).map_err(|error| error.to_string())?;
-    let token = aep.auth.as_ref().map(|auth| Token::new(auth, client.clone()));
+fn clients(loaded: &Loaded, connections: usize) -> Result<(Client, Option<Arc<Token>>), String> {
+    let client = client(loaded, connections).map_err(|error| error.to_string())?;
+    let token = loaded.config.aep.auth.as_ref().map(|auth| Token::new(auth, client.clone()));
     let token = token.transpose().map_err(|error| error.to_string())?;
     Ok((client, token.map(Arc::new)))
 }

@@ -14,8 +14,8 @@ use crate::reload::ShadowAsk;
 ///
 /// It delivers nothing, and is the first to go without where there is much to do. Nothing is swapped in the end.
 ///
-/// With --wait, ends with 0 where every record became the same, 1 where some did not or the candidate is refused,
-/// 2 where it needs a restart. Always 3 where no process answers.
+/// With --wait, ends with 0 where records were compared and every one became the same; with 1 where some did not, where
+/// none came, and where it was stopped or the candidate is refused. Always 3 where no process answers.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -77,15 +77,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     shadow.start(&asked, args.wait)
 }
 
-/// Whether it has ended, and whether all was the same.
+/// Whether it has ended, and whether all was the same. What was not compared is not the same.
 fn ended(report: &Json) -> Option<Exit> {
-    report.get("ended")?.as_str()?;
+    let end = report.get("end")?.as_str()?;
     let of = |pipeline: &Json, key| pipeline.get(key).and_then(Json::as_u64).unwrap_or_default();
     let is_equal = |pipeline: &Json| {
         of(pipeline, "equal") + of(pipeline, "refused_by_both") == of(pipeline, "records")
     };
     let pipelines = report.get("pipelines")?.as_object()?;
-    Some(if pipelines.values().all(is_equal) { Exit::Done } else { Exit::No })
+    let was_compared = pipelines.values().any(|pipeline| of(pipeline, "records") > 0);
+    let same = end == "complete" && was_compared && pipelines.values().all(is_equal);
+    Some(if same { Exit::Done } else { Exit::No })
 }
 
 #[cfg(test)]
@@ -93,15 +95,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::reload::shadow::ShadowEnd;
 
     #[test]
-    fn a_shadow_that_differs_is_a_no() {
-        let report = |ended: Json, changed: u64| {
-            let pipeline = json!({"records": 5, "equal": 5 - changed, "changed": changed, "refused_by_both": 0});
-            json!({"ended": ended, "pipelines": {"orders": pipeline}})
+    fn a_shadow_that_differs_or_saw_nothing_is_a_no() {
+        let report = |end: Option<ShadowEnd>, records: u64, changed: u64| {
+            let pipeline = json!({
+                "records": records, "equal": records - changed, "changed": changed, "refused_by_both": 0
+            });
+            json!({"end": end, "pipelines": {"orders": pipeline}})
         };
-        assert_eq!(ended(&report(Json::Null, 0)), None);
-        assert_eq!(ended(&report(json!("the time is over"), 0)), Some(Exit::Done));
-        assert_eq!(ended(&report(json!("the time is over"), 1)), Some(Exit::No));
+        assert_eq!(ended(&report(None, 5, 0)), None);
+        let complete = Some(ShadowEnd::Complete);
+        assert_eq!(ended(&report(complete, 5, 0)), Some(Exit::Done));
+        assert_eq!(ended(&report(complete, 5, 1)), Some(Exit::No));
+        assert_eq!(ended(&report(complete, 0, 0)), Some(Exit::No));
+        for end in [ShadowEnd::Stopped, ShadowEnd::Failed] {
+            assert_eq!(ended(&report(Some(end), 5, 0)), Some(Exit::No));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Reading files that strangers name: regular files only, bounded.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -57,6 +59,12 @@ pub(super) fn hash(path: &Path, limit: u64) -> Result<blake3::Hash, ReadError> {
         return Err(ReadError::TooLarge(limit));
     }
     Ok(hasher.finalize())
+}
+
+/// The names in a folder.
+pub(super) fn names(folder: &Path) -> Result<BTreeSet<OsString>, ReadError> {
+    let entries = fs::read_dir(folder)?;
+    entries.map(|entry| Ok(entry?.file_name())).collect()
 }
 
 /// A file's text, without a byte order mark.

@@ -1,7 +1,8 @@
 //! The files that a configuration is made of: each is read once and hashed, so that what is checked,
 //! built and watched is the same bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,12 +15,21 @@ pub struct Inputs {
     read: Arc<Mutex<BTreeMap<PathBuf, Input>>>,
 }
 
-/// A file that was read, or could not be.
+/// A file that was read, or could not be; or a folder whose names were.
 struct Input {
-    limit: u64,
+    kind: Kind,
     state: State,
     /// None after [`Inputs::release`].
     content: Option<Result<Arc<[u8]>, ReadError>>,
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The content of a file of at most so many bytes.
+    File { limit: u64 },
+    /// The names in a folder.
+    Folder,
 }
 
 /// What a file held when it was read.
@@ -74,7 +84,8 @@ impl Inputs {
         }
         let content = files::read_bytes(path, limit).map(Arc::from);
         let state = State::of(&content);
-        let input = Input { limit, state, content: Some(content.clone()) };
+        let kind = Kind::File { limit };
+        let input = Input { kind, state, content: Some(content.clone()) };
         self.lock().insert(path.to_owned(), input);
         content
     }
@@ -88,12 +99,24 @@ impl Inputs {
         files::text(self.read(path, limit)?.to_vec())
     }
 
+    /// The names in a folder, for a path that starts where the process stands. One more or less is a change.
+    pub(crate) fn names_at(&self, folder: &Path) -> Result<BTreeSet<OsString>, ReadError> {
+        let names = files::names(folder);
+        let state = match &names {
+            Ok(names) => State::Held(hash_of(names)),
+            Err(error) => State::Unreadable(error.to_string()),
+        };
+        let input = Input { kind: Kind::Folder, state, content: None };
+        self.lock().insert(folder.to_owned(), input);
+        names
+    }
+
     /// What was read, without its contents.
     pub fn fingerprint(&self) -> Fingerprint {
         let read = self.lock();
         Fingerprint(
             read.iter()
-                .map(|(path, input)| (path.clone(), (input.limit, input.state.clone())))
+                .map(|(path, input)| (path.clone(), (input.kind, input.state.clone())))
                 .collect(),
         )
     }
@@ -112,20 +135,21 @@ impl Inputs {
 
 /// Files and what they held. Two are equal where nothing changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fingerprint(BTreeMap<PathBuf, (u64, State)>);
+pub struct Fingerprint(BTreeMap<PathBuf, (Kind, State)>);
 
 impl Fingerprint {
     /// Reads the same files again.
     #[must_use]
     pub fn again(&self) -> Self {
-        let again = |path: &PathBuf, limit: u64| match files::hash(path, limit) {
-            Ok(hash) => State::Held(hash),
-            Err(error) => State::Unreadable(error.to_string()),
+        let again = |path: &PathBuf, kind: Kind| {
+            let hash = match kind {
+                Kind::File { limit } => files::hash(path, limit),
+                Kind::Folder => files::names(path).map(|names| hash_of(&names)),
+            };
+            hash.map_or_else(|error| State::Unreadable(error.to_string()), State::Held)
         };
         let files = self.0.iter();
-        Self(
-            files.map(|(path, (limit, _))| (path.clone(), (*limit, again(path, *limit)))).collect(),
-        )
+        Self(files.map(|(path, (kind, _))| (path.clone(), (*kind, again(path, *kind)))).collect())
     }
 
     /// The files.
@@ -137,6 +161,15 @@ impl Fingerprint {
     pub fn agrees_on(&self, other: &Self, path: &Path) -> bool {
         self.0.get(path) == other.0.get(path)
     }
+}
+
+fn hash_of(names: &BTreeSet<OsString>) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for name in names {
+        // No name holds a zero.
+        hasher.update(name.as_encoded_bytes()).update(&[0]);
+    }
+    hasher.finalize()
 }
 
 #[cfg(test)]
@@ -154,6 +187,19 @@ mod tests {
         assert!(inputs.read("a", 2).is_err());
         inputs.release();
         assert_eq!(&*inputs.read("a", 10).unwrap(), b"two");
+    }
+
+    #[test]
+    fn a_name_more_in_a_folder_is_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let inputs = Inputs::new(dir.path());
+        assert_eq!(inputs.names_at(dir.path()).unwrap().len(), 0);
+        let before = inputs.fingerprint();
+        assert_eq!(before.again(), before);
+        std::fs::write(dir.path().join("a"), "").unwrap();
+        assert_ne!(before.again(), before);
+        std::fs::remove_file(dir.path().join("a")).unwrap();
+        assert_eq!(before.again(), before);
     }
 
     #[test]

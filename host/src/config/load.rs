@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use schemars::schema_for;
 use serde_json::Value as Json;
 
 use super::Config;
+use super::files::ReadError;
 use super::inputs::Inputs;
 use super::path::KeyPath;
 use super::problem::{ConfigErrors, Draft, Problem, Problems, Severity};
@@ -23,6 +24,9 @@ use super::yaml;
 /// The most bytes of a configuration file; a `ConfigMap` holds one mebibyte.
 const MAX_BYTES: u64 = 1024 * 1024;
 
+/// The most bytes of a file of certificates.
+pub(super) const MAX_CERTIFICATES: u64 = 4 * 1024 * 1024;
+
 /// What the types say of a configuration's shape.
 static SCHEMA: LazyLock<Json> = LazyLock::new(|| Json::from(schema_for!(Config)));
 
@@ -34,6 +38,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// The files that it is made of: when one changes, so does the configuration.
     pub inputs: Inputs,
+    /// The content of `aep.ca_file`, which is needed again at each swap back to this configuration.
+    roots: Option<Arc<[u8]>>,
     source: Source,
 }
 
@@ -44,6 +50,7 @@ impl Loaded {
             config,
             warnings: Vec::new(),
             inputs: Inputs::default(),
+            roots: None,
             source: Source::unreadable(PathBuf::from("(assembled)"), String::new()),
         }
     }
@@ -51,6 +58,14 @@ impl Loaded {
     /// A path of the configuration, from its folder.
     pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
         self.inputs.resolve(path)
+    }
+
+    /// The content of `aep.ca_file`, as it was when the configuration was read.
+    pub(crate) fn roots(&self) -> Result<Option<Arc<[u8]>>, ReadError> {
+        match (&self.roots, &self.config.aep.ca_file) {
+            (None, Some(path)) => self.inputs.read_at(path, MAX_CERTIFICATES).map(Some),
+            (roots, _) => Ok(roots.clone()),
+        }
     }
 
     /// An error that was found later, shown at its place in the file.
@@ -144,5 +159,7 @@ pub fn load_text(
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(ConfigErrors { problems });
     }
-    Ok(Loaded { config, warnings: problems, inputs: inputs.clone(), source })
+    let ca_file = config.aep.ca_file.as_ref();
+    let roots = ca_file.and_then(|path| inputs.read_at(path, MAX_CERTIFICATES).ok());
+    Ok(Loaded { config, warnings: problems, inputs: inputs.clone(), roots, source })
 }

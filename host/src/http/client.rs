@@ -2,14 +2,13 @@
 //! (but one, below), no proxy from the environment.
 
 use std::error::Error as _;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{Certificate, Proxy, Response, Url, header};
 
 use super::backoff::retry_after;
-use crate::config::Aep;
+use crate::config::{Aep, Loaded};
 
 /// The longest time that a connection may take; a healthy one takes a tenth.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,16 +77,11 @@ impl Transport {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The file of trusted roots cannot be read.
-    #[error("cannot read `aep.ca_file` `{path}`: {source}")]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error("cannot read `aep.ca_file`: {0}")]
+    CaFile(String),
     /// The file of trusted roots holds no certificate.
-    #[error("`aep.ca_file` `{0}` holds no PEM certificate; expected `-----BEGIN CERTIFICATE-----`")]
-    CaContent(PathBuf),
+    #[error("`aep.ca_file` holds no PEM certificate; expected `-----BEGIN CERTIFICATE-----`")]
+    CaContent,
     /// The proxy's address is no address. It may hold a password and is not shown.
     #[error("`aep.proxy` is not a URL of the form `http://user:password@host:port`")]
     Proxy,
@@ -97,15 +91,13 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// A client with the settings of `aep` that keeps up to `connections` idle connections per host.
-    pub fn new(aep: &Aep, connections: usize) -> Result<Self, ClientError> {
+    /// A client with the settings of `aep` that keeps up to `connections` idle connections per host and trusts these
+    /// roots, the content of `aep.ca_file`, beside the system's.
+    pub fn new(aep: &Aep, roots: Option<&[u8]>, connections: usize) -> Result<Self, ClientError> {
         // Two TLS providers may be linked in; say which before any connection. An error means that
         // it was said before, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let roots = match &aep.ca_file {
-            Some(path) => read_roots(path)?,
-            None => Vec::new(),
-        };
+        let roots = roots.map(certificates).transpose()?.unwrap_or_default();
         let proxy = match &aep.proxy {
             Some(url) => Some(Proxy::all(url.expose()).map_err(|_| ClientError::Proxy)?),
             None => None,
@@ -212,29 +204,31 @@ pub(super) fn innermost(error: &reqwest::Error) -> String {
 }
 
 /// The certificates of a PEM file.
-fn read_roots(path: &Path) -> Result<Vec<Certificate>, ClientError> {
-    let pem = std::fs::read(path)
-        .map_err(|source| ClientError::CaFile { path: path.to_owned(), source })?;
-    match Certificate::from_pem_bundle(&pem) {
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, ClientError> {
+    match Certificate::from_pem_bundle(pem) {
         Ok(roots) if !roots.is_empty() => Ok(roots),
-        _ => Err(ClientError::CaContent(path.to_owned())),
+        _ => Err(ClientError::CaContent),
     }
+}
+
+/// What asks AEP as a configuration says. Its `ca_file` is read once, with the configuration.
+pub fn client(loaded: &Loaded, connections: usize) -> Result<Client, ClientError> {
+    let roots = loaded.roots().map_err(|error| ClientError::CaFile(error.to_string()))?;
+    Client::new(&loaded.config.aep, roots.as_deref(), connections)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn error(aep: &str) -> String {
+    fn error(aep: &str, roots: Option<&[u8]>) -> String {
         let aep = serde_saphyr::from_str(&format!("organisation: O@AdobeOrg\n{aep}")).unwrap();
-        Client::new(&aep, 1).err().unwrap().to_string()
+        Client::new(&aep, roots, 1).err().unwrap().to_string()
     }
 
     #[test]
     fn wrong_settings_are_named() {
-        assert!(error("ca_file: /nowhere/ca.pem").starts_with("cannot read `aep.ca_file`"));
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let words = error(&format!("ca_file: {}", file.path().display()));
+        let words = error("", Some(b"none"));
         assert!(
             words.ends_with("holds no PEM certificate; expected `-----BEGIN CERTIFICATE-----`")
         );
@@ -242,7 +236,7 @@ mod tests {
 
     #[test]
     fn invariant_10_a_wrong_proxy_is_not_repeated() {
-        let words = error("proxy: 'http://me:geheim@[::1'");
+        let words = error("proxy: 'http://me:geheim@[::1'", None);
         assert!(words.starts_with("`aep.proxy` is not a URL") && !words.contains("geheim"));
     }
 }

@@ -6,7 +6,7 @@ mod local;
 mod token;
 
 pub use backoff::{Backoff, Dice, RETRY_AFTER_CAP, retry_after, spread};
-pub use client::{Answer, Client, ClientError, SendError, Transport};
+pub use client::{Answer, Client, ClientError, SendError, Transport, client};
 pub use local::{Local, Said};
 pub use reqwest::Url;
 pub use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

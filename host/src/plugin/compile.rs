@@ -9,6 +9,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -19,6 +21,12 @@ use super::room;
 
 /// CPU time that one compilation may take, in seconds: ten times the slowest seen.
 const MAX_CPU_SECONDS: u64 = 180;
+
+/// How long it may take however little CPU time is left for it.
+const MAX_TIME: Duration = Duration::from_mins(30);
+
+/// How often it is looked whether the compiler is done, or is to be.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The compiler's own memory, in bytes. With the two factors below the need comes out a little
 /// above what was measured: 27 MiB for Rust (18), 73 for JavaScript (61), 324 for Python (312).
@@ -59,25 +67,31 @@ pub enum Compile {
     Child(PathBuf),
 }
 
+/// What is to be compiled.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(super) name: &'a str,
+    pub(super) wasm: &'a [u8],
+    pub(super) outline: &'a Outline,
+    /// Where the native code goes.
+    pub(super) file: &'a Path,
+    /// Whoever sets it does not want to wait for the end.
+    pub(super) give_up: &'a AtomicBool,
+}
+
 impl Compile {
-    /// Writes the native code of `wasm` to `file`.
-    pub(super) fn run(
-        &self,
-        name: &str,
-        wasm: &[u8],
-        outline: &Outline,
-        file: &Path,
-    ) -> Result<(), LoadError> {
+    /// Writes the native code of a component to its file.
+    pub(super) fn run(&self, work: &Work<'_>) -> Result<(), LoadError> {
         match self {
             Self::InProcess => {
-                let native = native(name, wasm, outline)?;
-                write(file, &native)
+                let native = native(work.name, work.wasm, work.outline)?;
+                write(work.file, &native)
             }
             Self::Child(program) => {
-                let need = need(outline);
-                check_room(name, need, room::left())?;
+                let need = need(work.outline);
+                check_room(work.name, need, room::left())?;
                 // The limit counts address space that is never touched.
-                child(program, name, wasm, need + need / 4, file)
+                child(program, work, need + need / 4)
             }
         }
     }
@@ -116,13 +130,8 @@ fn native(name: &str, wasm: &[u8], outline: &Outline) -> Result<Vec<u8>, LoadErr
 }
 
 /// Compiles in a child process.
-fn child(
-    program: &Path,
-    name: &str,
-    wasm: &[u8],
-    memory: u64,
-    file: &Path,
-) -> Result<(), LoadError> {
+fn child(program: &Path, work: &Work<'_>, memory: u64) -> Result<(), LoadError> {
+    let Work { name, wasm, file, .. } = *work;
     let failed =
         |status: String, text: String| LoadError::Compile { name: name.to_owned(), status, text };
     let io = |error: std::io::Error| failed("not run".to_owned(), error.to_string());
@@ -141,13 +150,25 @@ fn child(
     // The child reads everything before it says anything. If it is gone, its status says more than
     // the broken pipe.
     let written = child.stdin.take().map(|mut stdin| stdin.write_all(wasm));
+    // Where everything else is busy, the compiler gets next to nothing.
+    let deadline = Instant::now() + MAX_TIME;
+    while child.try_wait().map_err(io)?.is_none() {
+        if work.give_up.load(Ordering::Acquire) || Instant::now() > deadline {
+            child.kill().map_err(io)?;
+        }
+        std::thread::park_timeout(LOOK);
+    }
     let output = child.wait_with_output().map_err(io)?;
     if output.status.success() && matches!(written, Some(Ok(()))) {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let text = match text.as_str() {
-        "" => format!("it may use {} MiB and {MAX_CPU_SECONDS} s", memory / (1024 * 1024)),
+        "" => format!(
+            "it may use {} MiB, {MAX_CPU_SECONDS} s of CPU and {} minutes",
+            memory / (1024 * 1024),
+            MAX_TIME.as_secs() / 60
+        ),
         _ => text,
     };
     Err(failed(output.status.to_string(), text))

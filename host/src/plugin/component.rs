@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 
 use wasmtime::component::types::ComponentItem;
@@ -10,7 +11,7 @@ use wasmtime::component::{Component as Code, Linker};
 use super::binary::{self, Outline};
 use super::bindings::PluginPre;
 use super::cache::{Cache, Native};
-use super::compile::Compile;
+use super::compile::{Compile, Work};
 use super::engine::{Engine, compatibility, lock};
 use super::error::LoadError;
 use super::host::{self, Host};
@@ -85,6 +86,7 @@ pub struct Loader {
     engine: Engine,
     cache: Cache,
     compile: Compile,
+    give_up: Arc<AtomicBool>,
     /// Components in use, so that another mapping of a plugin shares its code.
     loaded: Mutex<HashMap<(String, usize), Weak<Component>>>,
 }
@@ -92,7 +94,12 @@ pub struct Loader {
 impl Loader {
     /// A loader; keeps native code in `cache`.
     pub fn new(engine: Engine, cache: Cache, compile: Compile) -> Self {
-        Self { engine, cache, compile, loaded: Mutex::default() }
+        Self { engine, cache, compile, give_up: Arc::default(), loaded: Mutex::default() }
+    }
+
+    /// While this is true, whoever loads does not want to wait: a compilation on its way is given up.
+    pub fn give_up(&self) -> &Arc<AtomicBool> {
+        &self.give_up
     }
 
     /// Loads the component `name` and checks that it is a plugin. Blocks while it is compiled. Of
@@ -177,7 +184,9 @@ impl Loader {
             tracing::warn!(name, %cache, "the cache has native code for another release or processor");
         }
         let file = self.cache.begin()?;
-        self.compile.run(name, wasm, &outline, file.path()).map_err(|error| error.stale(stale))?;
+        let work =
+            Work { name, wasm, outline: &outline, file: file.path(), give_up: &self.give_up };
+        self.compile.run(&work).map_err(|error| error.stale(stale))?;
         let native = self.cache.keep(file, &key)?;
         mapped(&native).map_err(|error: wasmtime::Error| native_error(name, error))
     }

@@ -27,6 +27,7 @@ pub struct Counts {
     refused: AtomicU64,
     failed: AtomicU64,
     deadlines: AtomicU64,
+    calls: AtomicU64,
     failed_calls: AtomicU64,
     cpu_nanos: AtomicU64,
     memory_bytes: AtomicU64,
@@ -55,6 +56,8 @@ pub struct SideReport {
     pub failed: u64,
     /// A plugin used up its CPU time.
     pub deadlines: u64,
+    /// Calls of its plugins.
+    pub calls: u64,
     /// Calls that failed, those that were run again in halves included.
     pub failed_calls: u64,
     /// CPU time of the plugins for each record, in microseconds.
@@ -76,9 +79,16 @@ impl SideReport {
         self.delivered + self.filtered + self.dead_letters()
     }
 
-    /// The share of dead letters among them.
+    /// The share of dead letters among its records. What the mapping makes is known at once, what AEP says comes later, or
+    /// much later: its refusals are held against its own verdicts, lest an outage makes dead letters of nearly all
+    /// records whose fate is known.
     pub fn bad_share(&self) -> f64 {
-        self.dead_letters() as f64 / self.settled().max(1) as f64
+        let records = self.records.max(1) as f64;
+        let mapping =
+            (self.rejected + self.invalid + self.failed + self.deadlines) as f64 / records;
+        let sent = (1.0 - mapping - self.filtered as f64 / records).max(0.0);
+        let verdicts = (self.delivered + self.refused).max(1) as f64;
+        mapping + sent * self.refused as f64 / verdicts
     }
 }
 
@@ -93,14 +103,14 @@ impl Counts {
         self.is_candidates
     }
 
-    /// Dead letters, and all records whose fate is known. Cheap: asked before each call.
+    /// Dead letters, and all records. Cheap: asked before each call.
     pub fn bad_of(&self) -> (u64, u64) {
         let sum = |counters: &[&AtomicU64]| {
             counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum::<u64>()
         };
         let bad =
             sum(&[&self.rejected, &self.invalid, &self.refused, &self.failed, &self.deadlines]);
-        (bad, bad + sum(&[&self.delivered, &self.filtered]))
+        (bad, self.records.load(Ordering::Relaxed))
     }
 
     /// Records are mapped and handed on.
@@ -139,6 +149,8 @@ impl Counts {
         let cpu: Duration = usage.iter().map(|usage| usage.cpu).sum();
         let nanos = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
         self.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
+        let calls = usage.iter().map(|usage| usage.calls).sum();
+        self.calls.fetch_add(calls, Ordering::Relaxed);
         let failures = usage.iter().map(|usage| usage.failures).sum();
         self.failed_calls.fetch_add(failures, Ordering::Relaxed);
         let memory = usage.iter().map(|usage| usage.memory_bytes).sum();
@@ -158,6 +170,7 @@ impl Counts {
             refused: of(&self.refused),
             failed: of(&self.failed),
             deadlines: of(&self.deadlines),
+            calls: of(&self.calls),
             failed_calls: of(&self.failed_calls),
             cpu_us: of(&self.cpu_nanos) as f64 / 1e3 / records.max(1) as f64,
             memory_bytes: of(&self.memory_bytes),

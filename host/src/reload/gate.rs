@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::recent::{Recent, prove};
 use super::report::{Decision, Outcome, Passed, StepReport};
@@ -13,12 +14,17 @@ use crate::config::{
     Config, ConfigErrors, Environment, Fingerprint, Inputs, KeyPath, Loaded, Problem, load_with,
 };
 use crate::generation::{Generation, STEPS, Step};
+use crate::http::client;
 use crate::plugin::{Hooks, Loader, Sink, WORKER_STACK_BYTES};
 use crate::stop;
 use crate::trial::samples;
 
 /// How far the gate's thread steps back: it has a tenth of the weight of a worker.
 const STEP_BACK: i32 = 10;
+
+/// Why a candidate is given up that nothing is wrong with.
+const GIVEN_UP: &str =
+    "the candidate was given up, since somebody asked for something that cannot wait";
 
 /// A generation that may run, and what it was made of.
 #[derive(Clone)]
@@ -27,6 +33,8 @@ pub struct Candidate {
     pub loaded: Arc<Loaded>,
     /// What it says.
     pub generation: Arc<Generation>,
+    /// Its configuration's file, where that is another one than a reload reads.
+    pub elsewhere: Option<PathBuf>,
 }
 
 impl Candidate {
@@ -37,11 +45,30 @@ impl Candidate {
 
     /// Whether a swap to the other would change nothing.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let (ours, theirs) = (&self.loaded.config, &other.loaded.config);
-        let ca_file = ours.aep.ca_file.as_ref();
         self.generation.name == other.generation.name
-            && ours == theirs
-            && ca_file.is_none_or(|file| self.fingerprint().agrees_on(&other.fingerprint(), file))
+            && self.loaded.config == other.loaded.config
+            && self.has_same_aep(other)
+    }
+
+    /// Whether both reach AEP in the same way.
+    pub(super) fn has_same_aep(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.loaded.config.aep, &other.loaded.config.aep);
+        let same_file = |file| self.fingerprint().agrees_on(&other.fingerprint(), file);
+        ours == theirs && ours.ca_file.as_deref().is_none_or(same_file)
+    }
+
+    /// Something that it has in common with what was left, and not with what runs; in words.
+    pub(super) fn brings_back(&self, left: &Self, running: &Self) -> Option<String> {
+        for (name, pipeline) in &self.generation.pipelines {
+            let is_of = |other: &Self| {
+                other.generation.pipelines.get(name).is_some_and(|theirs| pipeline.is_same(theirs))
+            };
+            if is_of(left) && !is_of(running) {
+                return Some(format!("pipeline `{name}`"));
+            }
+        }
+        let returns = self.has_same_aep(left) && !self.has_same_aep(running);
+        returns.then(|| "the section `aep`".to_owned())
     }
 }
 
@@ -151,9 +178,18 @@ impl Gate {
                 Err(error) => Err(stopped(&format!("cannot start a thread: {error}"))),
             }
         });
+        // Whatever it says of an instance that was told to stop.
+        let is_given_up = self.loader.give_up().load(Ordering::Acquire);
+        let passed = if is_given_up { Err(stopped(GIVEN_UP)) } else { passed };
         let tried = inputs.fingerprint();
         inputs.release();
         Passage { candidate: passed, steps: steps.0, tried }
+    }
+
+    /// Whether this is the file that candidates come from.
+    fn reads(&self, file: &Path) -> bool {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        matches!(&self.source, Source::File(own, _) if real(own).is_some_and(|own| Some(own) == real(file)))
     }
 
     fn candidate(
@@ -171,6 +207,10 @@ impl Gate {
         if !restart.is_empty() {
             return Err(Decision::new(Outcome::RestartNeeded, restart.join("; ")));
         }
+        if let Err(error) = client(&loaded, 1) {
+            let problem = loaded.error(&KeyPath::root().key("aep"), error.to_string());
+            return Err(steps.refuse(Step::Configuration, vec![problem]));
+        }
         let before = entry.running.map(|running| &*running.generation);
         let generation = match Generation::build(&loaded, &self.loader, before) {
             Ok(generation) => generation,
@@ -182,18 +222,23 @@ impl Gate {
         };
         steps.passed_until(Step::Contract, &withheld(&generation));
         stop::point("gate-built");
-        let hooks = Hooks::new(Arc::clone(&self.sink));
+        let stop = Arc::clone(self.loader.give_up());
+        let hooks = Hooks { stop, ..Hooks::new(Arc::clone(&self.sink)) };
         if let Err(problems) = generation.start(&loaded, &hooks, before, workers(&loaded)) {
             return Err(steps.refuse(Step::Start, problems));
         }
         steps.passed(Step::Start, String::new());
         stop::point("gate-started");
-        self.samples(&loaded, &generation, &hooks, steps)?;
+        self.samples((&loaded, &generation), entry.file, &hooks, steps)?;
         if let Some(running) = before.filter(|_| entry.proves) {
             self.beside([running, &generation], &loaded, &hooks, steps)?;
         }
         stop::point("gate-passed");
-        Ok(Candidate { loaded: Arc::new(loaded), generation: Arc::new(generation) })
+        Ok(Candidate {
+            loaded: Arc::new(loaded),
+            generation: Arc::new(generation),
+            elsewhere: entry.file.filter(|file| !self.reads(file)).map(Path::to_owned),
+        })
     }
 
     /// Holds the pipelines that changed against those that run: with the last real records, else with
@@ -249,12 +294,13 @@ impl Gate {
     /// Maps the samples of all pipelines.
     fn samples(
         &self,
-        loaded: &Loaded,
-        generation: &Generation,
+        (loaded, generation): (&Loaded, &Generation),
+        file: Option<&Path>,
         hooks: &Hooks,
         steps: &mut Steps,
     ) -> Result<(), Decision> {
-        let (file, mut good, mut problems) = (self.source.file(), 0, Vec::new());
+        let file = file.map_or_else(|| self.source.file(), Path::to_owned);
+        let (mut good, mut problems) = (0, Vec::new());
         for pipeline in generation.pipelines.values() {
             let tried = samples::run(&file, loaded, pipeline, hooks);
             good += tried.good;

@@ -18,6 +18,7 @@ mod trials;
 mod watch;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -87,6 +88,8 @@ struct Request {
 pub struct Reloader {
     requests: Sender<Request>,
     seen: Arc<Seen>,
+    /// The gate's.
+    give_up: Arc<AtomicBool>,
 }
 
 /// What others may look at.
@@ -122,6 +125,7 @@ impl Reloader {
         let (requests, asked) = channel();
         let (running, report) = parts.running;
         let seen = Arc::new(Seen::default());
+        let give_up = Arc::clone(parts.gate.loader.give_up());
         let thread = Thread {
             tried: running.fingerprint(),
             gate: parts.gate,
@@ -130,7 +134,7 @@ impl Reloader {
             live: parts.live,
             place: Place { beside: parts.beside, budget: parts.budget },
             contender: None,
-            is_elsewhere: false,
+            is_back: false,
             metrics: parts.metrics,
             tell: parts.tried,
             seen: Arc::clone(&seen),
@@ -138,12 +142,16 @@ impl Reloader {
         (thread.tell)(thread.tried.clone());
         seen.keep(report);
         std::thread::Builder::new().name("reload".into()).spawn(move || thread.run(&asked))?;
-        Ok(Self { requests, seen })
+        Ok(Self { requests, seen, give_up })
     }
 
-    /// Asks for something; the report comes when it is done.
+    /// Asks for something; the report comes when it is done. What takes something away does not wait for a candidate
+    /// on its way: that is given up.
     pub fn ask(&self, ask: Ask, cause: Cause) -> oneshot::Receiver<Report> {
         let (answer, report) = oneshot::channel();
+        if matches!(ask, Ask::Rollback | Ask::StopShadow | Ask::StopCanary) {
+            self.give_up.store(true, Ordering::Release);
+        }
         // Where the thread is gone, so is the answer's sender, and the receiver says so.
         drop(self.requests.send(Request { ask, cause, answer }));
         report
@@ -199,8 +207,8 @@ struct Thread {
     place: Place,
     /// A canary that runs.
     contender: Option<Contender>,
-    /// Whether what runs came from another file than the one that a reload reads.
-    is_elsewhere: bool,
+    /// Whether what runs is what a rollback returned to.
+    is_back: bool,
     metrics: Metrics,
     tell: Box<dyn Fn(Fingerprint) + Send>,
     seen: Arc<Seen>,
@@ -236,6 +244,10 @@ impl Thread {
     }
 
     fn answer(&mut self, ask: Ask, cause: Cause) -> (Decision, Vec<StepReport>) {
+        if matches!(ask, Ask::Rollback | Ask::StopShadow | Ask::StopCanary) {
+            // It was asked for, and now it is done.
+            self.gate.loader.give_up().store(false, Ordering::Release);
+        }
         match ask {
             Ask::Reload => self.reload(cause),
             Ask::Rollback => (self.roll_back(), Vec::new()),
@@ -277,7 +289,7 @@ impl Thread {
                 Vec::new(),
             );
         }
-        if !self.is_elsewhere && running.again() == running {
+        if self.running.elsewhere.is_none() && running.again() == running {
             self.follow(running);
             return (Decision::new(Outcome::Unchanged, "the files hold what runs"), Vec::new());
         }
@@ -286,21 +298,40 @@ impl Thread {
         let decision = match passage.candidate {
             Err(refused) => refused,
             Ok(candidate) if self.running.is_same(&candidate) => {
-                self.running = candidate;
-                self.is_elsewhere = false;
+                // What runs beside knows the generation that runs by its identity.
+                let generation = Arc::clone(&self.running.generation);
+                self.running = Candidate { generation, ..candidate };
                 Decision::new(Outcome::Unchanged, "what changed in the files makes no difference")
             }
-            Ok(candidate) => self.swap(candidate, "all steps are passed"),
+            Ok(candidate) => match self.brings_back(&candidate).filter(|_| cause == Cause::Files) {
+                Some(what) => Decision::new(
+                    Outcome::Refused,
+                    format!(
+                        "{what} is again what was rolled back: mend the files, or take it all the same by `xylem reload`"
+                    ),
+                ),
+                None => self.swap(candidate, "all steps are passed"),
+            },
         };
         (decision, passage.steps)
     }
 
+    /// What of a candidate was rolled back, where what runs is what was returned to.
+    fn brings_back(&self, candidate: &Candidate) -> Option<String> {
+        let left = self.previous.as_ref().filter(|_| self.is_back)?;
+        candidate.brings_back(left, &self.running)
+    }
+
     fn roll_back(&mut self) -> Decision {
         match self.previous.clone() {
-            Some(previous) => self.swap(
-                previous,
-                "back to the generation before; the files still hold the other, and a restart reads them",
-            ),
+            Some(previous) => {
+                let decision = self.swap(
+                    previous,
+                    "back to the generation before; the files still hold the other, and a restart reads them",
+                );
+                self.is_back |= decision.outcome == Outcome::Swapped;
+                decision
+            }
             None => Decision::new(Outcome::Refused, "there is no generation before this one"),
         }
     }
@@ -312,7 +343,7 @@ impl Thread {
             Err(words) => return Decision::new(Outcome::Refused, words),
         };
         self.end_trials();
-        self.is_elsewhere = false;
+        self.is_back = false;
         let name = Arc::clone(&candidate.generation.name);
         self.previous = Some(std::mem::replace(&mut self.running, candidate));
         *self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);

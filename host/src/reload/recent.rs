@@ -27,6 +27,9 @@ const MAX_OF_A_CALL: usize = 16;
 /// The most records in one call while they are compared: between calls there is a look at the clock.
 const CALL: usize = 16;
 
+/// One of so many records is many.
+const MANY: u64 = 10;
+
 /// How long comparing may take: a plugin that loops costs its whole CPU budget on each record.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -212,8 +215,11 @@ fn too_dear(
     cpu_us: Option<[f64; 2]>,
     allowed: &config::Reload,
 ) -> Option<String> {
+    // A record that was refused or filtered costs next to nothing; where many become events, that is no measure.
+    let more = comparison.newly_accepted + comparison.newly_emitted;
     if let Some([before, after]) = cpu_us
         && after > f64::from(allowed.max_cpu_ratio) * before
+        && more * MANY <= comparison.records
     {
         let (times, most) = (after / before, allowed.max_cpu_ratio);
         return Some(format!(
@@ -358,6 +364,10 @@ mod tests {
         };
         assert_eq!(dear(Some([10.0, 30.0]), MIB, 3 * MIB), None);
         assert_eq!(dear(None, 0, 100 * MIB), None);
+        let mended = Comparison { records: 100, newly_accepted: 11, ..Comparison::default() };
+        assert_eq!(too_dear("orders", &mended, Some([1.0, 30.0]), &allowed), None);
+        let same = Comparison { newly_accepted: 10, ..mended };
+        assert!(too_dear("orders", &same, Some([1.0, 30.0]), &allowed).is_some());
         assert_eq!(
             dear(Some([10.0, 52.14]), MIB, MIB).as_deref(),
             Some(

@@ -3,13 +3,13 @@
 //! Workers hand over clones of records and never wait. One thread, which lets all others go first, runs both
 //! sides over them, so that the data path pays for the clones alone. When there is much to do, the shadow is the
 //! first thing to be shed; what it did not see is counted.
-#![expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^52")]
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -60,14 +60,15 @@ impl Default for ShadowSettings {
 pub struct Tap {
     calls: SyncSender<Option<Call>>,
     /// The running generation's own pipelines: others are not of this comparison.
-    running: BTreeMap<Arc<str>, Arc<Pipeline>>,
+    running: BTreeMap<Arc<str>, Weak<Pipeline>>,
     share: f64,
     budget: Arc<Budget>,
     /// What waits weighs, in bytes.
     waiting: Arc<AtomicUsize>,
-    asked: AtomicU64,
     shed: AtomicU64,
     stop: Arc<AtomicBool>,
+    /// Why it was stopped.
+    why: OnceLock<String>,
 }
 
 /// Records of one call on their way to the shadow.
@@ -103,9 +104,12 @@ impl Tap {
         records: &[Record],
         is_pressed: impl FnOnce() -> bool,
     ) {
-        let is_ours =
-            self.running.get(&pipeline.name).is_some_and(|ours| Arc::ptr_eq(ours, pipeline));
-        if records.is_empty() || !is_ours || self.stop.load(Ordering::Relaxed) || !self.is_due() {
+        let ours = self.running.get(&pipeline.name);
+        let is_ours = ours.is_some_and(|ours| ours.as_ptr() == Arc::as_ptr(pipeline));
+        if !is_ours || self.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        if records.first().is_none_or(|first| !self.is_due(partition, first.offset)) {
             return;
         }
         let bytes: usize = records.iter().map(Record::weight).sum();
@@ -129,10 +133,16 @@ impl Tap {
         }
     }
 
-    /// Whether this call is one of the share: as even as it can be.
-    fn is_due(&self) -> bool {
-        let call = self.asked.fetch_add(1, Ordering::Relaxed) as f64;
-        ((call + 1.0) * self.share).floor() > (call * self.share).floor()
+    /// Whether the call that begins with this record is one of the share. Chosen by a hash, since partitions that take
+    /// turns would be seen always or never by a count.
+    fn is_due(&self, partition: &PartitionId, first: i64) -> bool {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(partition.topic.as_bytes());
+        hasher.update(&partition.partition.to_le_bytes());
+        hasher.update(&first.to_le_bytes());
+        let mut place = [0; 4];
+        hasher.finalize_xof().fill(&mut place);
+        f64::from(u32::from_le_bytes(place)) < self.share * f64::from(u32::MAX) + 1.0
     }
 }
 
@@ -149,8 +159,27 @@ pub struct Shadow {
 #[derive(Default)]
 struct Seen {
     pipelines: BTreeMap<Arc<str>, Comparison>,
-    ended: Option<String>,
+    ended: Option<Ended>,
     took: Option<Duration>,
+}
+
+/// How a shadow ended.
+#[derive(Clone)]
+struct Ended {
+    kind: ShadowEnd,
+    why: String,
+}
+
+/// Whether a shadow has seen what it was to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShadowEnd {
+    /// It has: as many records as asked for, or those of the time.
+    Complete,
+    /// It was stopped before.
+    Stopped,
+    /// It could not go on.
+    Failed,
 }
 
 /// What came of a shadow.
@@ -164,7 +193,9 @@ pub struct ShadowReport {
     pub share: f64,
     /// How long it has run, in seconds.
     pub seconds: f64,
-    /// Why it ended; none while it runs.
+    /// How it ended; none while it runs.
+    pub end: Option<ShadowEnd>,
+    /// Why it ended, in words.
     pub ended: Option<String>,
     /// Records that it was to see and did not, because there was too much to do.
     pub shed_records: u64,
@@ -204,16 +235,16 @@ impl Shadow {
             (Arc::clone(&ours.name), compare)
         };
         let compares = pairs.iter().map(compare).collect();
-        let all = pairs.iter().map(|[ours, _]| (Arc::clone(&ours.name), Arc::clone(ours)));
+        let all = pairs.iter().map(|[ours, _]| (Arc::clone(&ours.name), Arc::downgrade(ours)));
         let tap = Arc::new(Tap {
             calls,
             running: all.collect(),
             share: settings.share.clamp(0.0, 1.0),
             budget: Arc::clone(budget),
             waiting: Arc::default(),
-            asked: AtomicU64::new(0),
             shed: AtomicU64::new(0),
             stop,
+            why: OnceLock::new(),
         });
         let (seen, began) = (Arc::<Mutex<Seen>>::default(), Instant::now());
         let names = [Arc::clone(&running.name), Arc::clone(&candidate.name)];
@@ -253,7 +284,8 @@ impl Shadow {
             candidate,
             share: self.tap.share,
             seconds: took.as_secs_f64(),
-            ended: seen.ended.clone(),
+            end: seen.ended.as_ref().map(|ended| ended.kind),
+            ended: seen.ended.as_ref().map(|ended| ended.why.clone()),
             shed_records: self.tap.shed.load(Ordering::Relaxed),
             pipelines: pipelines.collect(),
         }
@@ -266,6 +298,12 @@ impl Shadow {
 
     /// Ends it, where it still runs.
     pub fn stop(&self) {
+        self.stop_because("it was stopped");
+    }
+
+    /// Ends it for a reason, where it still runs.
+    pub(super) fn stop_because(&self, why: &str) {
+        drop(self.tap.why.set(why.to_owned()));
         self.tap.stop.store(true, Ordering::Release);
         // Wakes the thread; where the queue is full, it does not sleep.
         drop(self.tap.calls.try_send(None));
@@ -286,6 +324,14 @@ impl Drop for Shadow {
 
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn complete(why: &str) -> Ended {
+    Ended { kind: ShadowEnd::Complete, why: why.to_owned() }
+}
+
+fn failed(why: String) -> Ended {
+    Ended { kind: ShadowEnd::Failed, why }
 }
 
 /// The pipelines of these names in both generations.
@@ -328,31 +374,35 @@ struct Thread {
 impl Thread {
     fn run(mut self) {
         step_back();
-        let ended = self.work();
+        // Whatever a candidate does to it: the place has to be free again.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let ended =
+            ended.unwrap_or_else(|_| failed("xylem has a bug: the shadow panicked".to_owned()));
         // From here on nothing more comes; what waits is let go.
         self.tap.stop.store(true, Ordering::Release);
         self.beside.take(&Trial::Shadow(Arc::clone(&self.tap)));
         while self.calls.try_recv().is_ok() {}
         self.publish();
         let mut seen = lock(&self.seen);
-        tracing::info!(ended, "shadow");
+        tracing::info!(ended = ended.why, "shadow");
         seen.ended = Some(ended);
         seen.took = Some(self.began.elapsed());
     }
 
     /// Compares until the end; why it came.
-    fn work(&mut self) -> String {
+    fn work(&mut self) -> Ended {
         let mut published = Instant::now();
         loop {
             if self.tap.stop.load(Ordering::Acquire) {
-                return "it was stopped".to_owned();
+                let why = self.tap.why.get().cloned().unwrap_or_default();
+                return Ended { kind: ShadowEnd::Stopped, why };
             }
             if self.left == 0 {
-                return "it has seen all the records that it was asked for".to_owned();
+                return complete("it has seen all the records that it was asked for");
             }
             let left = self.until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return "its time is over".to_owned();
+                return complete("its time is over");
             }
             let next = match self.calls.try_recv() {
                 Err(TryRecvError::Empty) => {
@@ -366,7 +416,7 @@ impl Thread {
             if let Err(error) = self.compare(&call)
                 && !self.tap.stop.load(Ordering::Acquire)
             {
-                return format!("no instance: {error}");
+                return failed(format!("no instance: {error}"));
             }
             if published.elapsed() > FRESH {
                 self.publish();
@@ -399,6 +449,9 @@ impl fmt::Display for ShadowReport {
         match &self.ended {
             Some(ended) => writeln!(f, ", ended: {ended}")?,
             None => writeln!(f, " so far")?,
+        }
+        if self.end.is_some() && self.pipelines.values().all(|compared| compared.records == 0) {
+            writeln!(f, "no record was compared: nothing is known of the candidate")?;
         }
         if self.shed_records > 0 {
             writeln!(
@@ -509,10 +562,29 @@ mod tests {
     fn a_shadow_ends_when_it_is_told_or_its_time_is_over() {
         let World { shadow, beside, .. } = World::new(&all(1));
         shadow.stop();
-        assert_eq!(shadow.report().ended.as_deref(), Some("it was stopped"));
+        let report = shadow.report();
+        assert_eq!(report.ended.as_deref(), Some("it was stopped"));
+        assert_eq!(report.end, Some(ShadowEnd::Stopped));
+        assert!(report.to_string().contains("no record was compared"), "{report}");
         assert!(beside.get().is_none());
         let world = World::new(&ShadowSettings { time: Duration::ZERO, ..all(1) });
-        assert_eq!(world.wait().ended.as_deref(), Some("its time is over"));
+        let over = world.wait();
+        assert_eq!(over.ended.as_deref(), Some("its time is over"));
+        assert_eq!(over.end, Some(ShadowEnd::Complete));
+    }
+
+    #[test]
+    fn a_shadow_that_panics_leaves_its_place() {
+        const BUG: StandIn = |_, _| panic!("a bug");
+        let (beside, budget) = (Arc::default(), Arc::new(Budget::new(1 << 20)));
+        let (running, candidate) = (generation("g1", OLD), generation("g2", BUG));
+        let shadow = Shadow::start(&beside, &running, &candidate, &all(1), &budget).unwrap();
+        let world = World { beside, budget, running, shadow };
+        world.offer(0, false);
+        let report = world.wait();
+        assert_eq!(report.end, Some(ShadowEnd::Failed));
+        assert!(world.beside.get().is_none());
+        assert_eq!(world.budget.used(), 0);
     }
 
     #[test]
@@ -530,9 +602,15 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_calls_is_even() {
+    fn a_share_of_calls_is_seen_of_each_partition() {
         let world = World::new(&ShadowSettings { share: 0.25, ..all(100) });
-        let due = (0..16).filter(|_| world.shadow.tap.is_due()).count();
-        assert_eq!(due, 4);
+        for partition in 0..4 {
+            let partition = PartitionId { partition, ..rig::partition_id() };
+            let due =
+                (0..4_000).filter(|first| world.shadow.tap.is_due(&partition, *first)).count();
+            assert!((900..1_100).contains(&due), "{due}");
+        }
+        let whole = World::new(&all(1));
+        assert!((0..4_000).all(|first| whole.shadow.tap.is_due(&rig::partition_id(), first)));
     }
 }

@@ -1,6 +1,5 @@
 //! The thread's part in shadows and canaries.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,8 +22,6 @@ pub(super) struct Place {
 pub(super) struct Contender {
     canary: Arc<Canary>,
     candidate: Candidate,
-    /// Its configuration, where that is another file than the one that a reload reads.
-    elsewhere: Option<PathBuf>,
 }
 
 impl Seen {
@@ -48,7 +45,7 @@ impl Thread {
     }
 
     pub(super) fn start_shadow(&mut self, ask: &ShadowAsk) -> (Decision, Vec<StepReport>) {
-        let settings = match ask.settings() {
+        let settings = match ask.settings(self.running.loaded.config.aep.tenant.as_deref()) {
             Ok(settings) => settings,
             Err(wrong) => return (refused(&wrong), Vec::new()),
         };
@@ -99,14 +96,17 @@ impl Thread {
             Ok(candidate) => candidate,
             Err(decision) => return (decision, passage.steps),
         };
+        if !candidate.has_same_aep(&self.running) {
+            let words = "a canary needs the same section `aep` on both sides; reload instead";
+            return (refused(&words), passage.steps);
+        }
         let (running, next) = (&self.running.generation, Arc::clone(&candidate.generation));
         let decision = match Canary::start(&self.place.beside, running, &next, &settings) {
             Err(error) => refused(&error),
             Ok(canary) => {
                 let canary = Arc::new(canary);
                 *self.seen.canary() = Some(Arc::clone(&canary));
-                let elsewhere = file.filter(|file| !self.gate.reads(file)).map(Path::to_owned);
-                self.contender = Some(Contender { canary, candidate, elsewhere });
+                self.contender = Some(Contender { canary, candidate });
                 let share = settings.share * 100.0;
                 let reason = format!("{share} % of the keys go to a canary");
                 let name = Some(next.name.to_string());
@@ -120,8 +120,7 @@ impl Thread {
         match self.contender.take() {
             None => refused(&"no canary runs"),
             Some(Contender { canary, .. }) => {
-                canary.stop(false);
-                self.live.look();
+                self.end_canary(&canary, "it was stopped");
                 let affected = canary.report().affected_records;
                 let reason =
                     format!("the canary was stopped; {affected} of its records are dead letters");
@@ -133,10 +132,7 @@ impl Thread {
     pub(super) fn promote_canary(&mut self) -> Decision {
         match self.contender.take() {
             None => refused(&"no canary runs"),
-            Some(contender) => {
-                contender.canary.stop(true);
-                self.promote(contender, "the canary was promoted: somebody asked for it")
-            }
+            Some(contender) => self.promote(contender, "somebody asked for it"),
         }
     }
 
@@ -145,11 +141,9 @@ impl Thread {
         let verdict = self.contender.as_ref()?.canary.judge(Instant::now())?;
         let contender = self.contender.take()?;
         Some(match verdict {
-            Verdict::Promote(why) => {
-                self.promote(contender, &format!("the canary was promoted: {why}"))
-            }
+            Verdict::Promote(why) => self.promote(contender, &why),
             Verdict::RollBack(why) => {
-                self.live.look();
+                self.end_canary(&contender.canary, &why);
                 let report = contender.canary.report();
                 let (mapped, affected) = (report.mapped_records, report.affected_records);
                 let candidate = Some(report.candidate);
@@ -161,14 +155,20 @@ impl Thread {
         })
     }
 
-    fn promote(&mut self, contender: Contender, reason: &str) -> Decision {
-        let Contender { candidate, elsewhere, .. } = contender;
-        if elsewhere.is_none() {
+    fn promote(&mut self, Contender { canary, candidate }: Contender, why: &str) -> Decision {
+        if candidate.elsewhere.is_none() {
             self.follow(candidate.fingerprint());
         }
-        let mut decision = self.swap(candidate, reason);
-        if let Some(file) = elsewhere.filter(|_| decision.outcome == Outcome::Swapped) {
-            self.is_elsewhere = true;
+        let elsewhere = candidate.elsewhere.clone();
+        let mut decision = self.swap(candidate, &format!("the canary was promoted: {why}"));
+        if decision.outcome != Outcome::Swapped {
+            let words =
+                format!("it was good ({why}), and could not be swapped in: {}", decision.reason);
+            self.end_canary(&canary, &words);
+            return decision;
+        }
+        canary.promoted(why);
+        if let Some(file) = elsewhere {
             decision.effects.push(format!(
                 "what runs comes from `{}`: a restart and the next reload read the file that xylem was started with",
                 file.display()
@@ -177,25 +177,24 @@ impl Thread {
         decision
     }
 
-    /// Ends what runs beside a generation that is about to go.
+    /// Takes the keys back, and leaves nothing of the candidate but the report.
+    fn end_canary(&self, canary: &Canary, why: &str) {
+        canary.roll_back(why);
+        self.live.look();
+    }
+
+    /// Ends what runs beside a generation that has gone.
     pub(super) fn end_trials(&mut self) {
+        let why = "another generation took the place of the one that ran";
         let shadow = self.seen.shadow().clone();
         if let Some(shadow) = shadow.filter(|shadow| shadow.is_running()) {
-            shadow.stop();
+            shadow.stop_because(why);
         }
         if let Some(Contender { canary, .. }) = self.contender.take() {
-            canary.stop(false);
+            self.end_canary(&canary, why);
         }
     }
 
     /// The cause of what nobody asked for.
     pub(super) const BY_ITSELF: Cause = Cause::Canary;
-}
-
-impl super::Gate {
-    /// Whether this is the file that candidates come from.
-    fn reads(&self, file: &Path) -> bool {
-        let real = |path: &Path| std::fs::canonicalize(path).ok();
-        matches!(&self.source, super::Source::File(own, _) if real(own).is_some_and(|own| Some(own) == real(file)))
-    }
 }

@@ -55,7 +55,9 @@ pub(crate) fn records(loaded: &Loaded, pipeline: &Pipeline) -> Vec<(PartitionId,
         return Vec::new();
     };
     let samples = Samples { inputs: &loaded.inputs, pipeline, settings };
-    let files = list(&loaded.resolve(folder)).map(|listed| listed.files).unwrap_or_default();
+    let files = list(&loaded.inputs, &loaded.resolve(folder))
+        .map(|listed| listed.files)
+        .unwrap_or_default();
     let records = files.iter().filter_map(|(input, _)| samples.records(input).ok()).flatten();
     // As if they were one input, so that no offset stands twice.
     let numbered = (0..).zip(records).map(|(offset, record)| Record { offset, ..record });
@@ -77,7 +79,7 @@ struct Samples<'a> {
 impl Samples<'_> {
     fn run(&self, config: &Path, folder: &Path, hooks: &Hooks) -> Tried {
         let mut tried = Tried::default();
-        let found = match list(folder) {
+        let found = match list(self.inputs, folder) {
             Ok(found) => found,
             Err(error) => {
                 let message = format!("the samples cannot be listed: {error}");
@@ -172,11 +174,8 @@ struct Listed {
     orphans: Vec<Problem>,
 }
 
-fn list(folder: &Path) -> io::Result<Listed> {
-    let mut names = BTreeSet::new();
-    for entry in std::fs::read_dir(folder)? {
-        names.insert(entry?.file_name());
-    }
+fn list(inputs: &Inputs, folder: &Path) -> Result<Listed, ReadError> {
+    let names = inputs.names_at(folder)?;
     let mut stems = BTreeSet::new();
     let mut files = Vec::new();
     for name in names.iter().filter_map(|name| name.to_str()) {
@@ -348,7 +347,7 @@ mod tests {
         {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let listed = list(dir.path()).unwrap();
+        let listed = list(&Inputs::new(dir.path()), dir.path()).unwrap();
         let names: Vec<_> = listed
             .files
             .iter()

@@ -71,7 +71,7 @@ fn kafka(loaded: &Loaded, report: &mut Report) {
 async fn aep(loaded: &Loaded, report: &mut Report) {
     let aep = &loaded.config.aep;
     let section = KeyPath::root().key("aep");
-    let (client, token) = match clients(aep, 1) {
+    let (client, token) = match clients(loaded, 1) {
         Ok(made) => made,
         Err(message) => {
             report.found(Exit::Configuration, vec![loaded.error(&section, message)]);

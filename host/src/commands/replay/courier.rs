@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::{Batcher, Entry};
 use crate::commands::clients;
-use crate::config::{self, Config, Order};
+use crate::config::{self, Loaded, Order};
 use crate::dead_letter::Accepted;
 use crate::deliver::{Access, Destination, Message, Quota, Verdict};
 use crate::fault::{Code, Fault};
@@ -44,12 +44,13 @@ impl Courier {
     /// Makes the destinations; nothing is asked yet.
     pub(super) fn new(
         pipeline: &Pipeline,
-        config: &Config,
+        loaded: &Loaded,
         rate: u32,
         (runtime, cancelled): (Runtime, CancellationToken),
     ) -> Result<Self, String> {
+        let config = &loaded.config;
         let aep = &config.aep;
-        let (client, token) = clients(aep, 1)?;
+        let (client, token) = clients(loaded, 1)?;
         // The rate is all that a replay may take, retries included.
         let all = config::Quota { messages_per_second: rate, share: Some(1.0), ..config.quota };
         let access = Access { client, token, quota: Arc::new(Quota::new(&all)) };
@@ -144,6 +145,7 @@ mod tests {
     use serde_json::{from_value, json};
 
     use super::*;
+    use crate::http::Client;
 
     fn settings() -> config::Destination {
         let settings = json!({
@@ -166,9 +168,9 @@ mod tests {
     #[test]
     fn requests_keep_to_the_destinations_limits_and_the_order() {
         let aep: config::Aep = from_value(json!({"organisation": "0@AdobeOrg"})).unwrap();
-        let (client, token) = clients(&aep, 1).unwrap();
+        let client = Client::new(&aep, None, 1).unwrap();
         let quota = Arc::new(Quota::new(&config::Quota::default()));
-        let access = Access { client, token, quota };
+        let access = Access { client, token: None, quota };
         let destination = Destination::new("a", &settings(), &aep, access).unwrap();
         let courier = Courier {
             destinations: BTreeMap::from([("a".into(), (destination, settings().batch))]),

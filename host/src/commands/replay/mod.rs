@@ -168,7 +168,7 @@ fn begin<'a>(
     if let Err(error) = runner.start() {
         return Ok(Err((error.to_string(), Exit::Configuration)));
     }
-    let courier = match Courier::new(pipeline, config, args.rate, (runtime, cancelled)) {
+    let courier = match Courier::new(pipeline, loaded, args.rate, (runtime, cancelled)) {
         Ok(courier) => courier,
         Err(words) => return Ok(Err((words, Exit::Configuration))),
     };

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::Config;
 use super::files::ReadError;
 use super::inputs::Inputs;
+use super::load::MAX_CERTIFICATES;
 use super::path::KeyPath;
 use super::problem::Problems;
 use super::reference::without_user;
@@ -121,7 +122,7 @@ impl Rules<'_> {
     fn pem_file(&mut self, path: Option<&Path>, at: &KeyPath) {
         let Some(path) = path else { return };
         let full = self.inputs.resolve(path);
-        match self.inputs.read_text(path, 4 * 1024 * 1024) {
+        match self.inputs.read_text(path, MAX_CERTIFICATES) {
             Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => {}
             Ok(_) => {
                 let message = format!("`{}` holds no certificate in PEM", full.display());

@@ -105,7 +105,7 @@ fn behind(proxy: &Server, inlet: &str) -> Destination {
     let address = proxy.url("").replace("http://", "http://me:geheim@");
     let aep = aep(&format!("proxy: '{address}'"));
     let config = destination(&format!("inlet: {inlet}"));
-    let client = Client::new(&aep, 1).unwrap();
+    let client = Client::new(&aep, None, 1).unwrap();
     let access = Access { client, token: None, quota: quota() };
     let mut destination = Destination::new("orders", &config, &aep, access).unwrap();
     destination.gate = super::super::Gate::new("orders", TIMING);

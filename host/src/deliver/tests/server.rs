@@ -161,12 +161,12 @@ pub(super) fn quota() -> Arc<Quota> {
 
 /// A client with the default timeout: on a busy machine an answer takes its time.
 pub(super) fn client() -> Client {
-    Client::new(&aep(""), 4).unwrap()
+    Client::new(&aep(""), None, 4).unwrap()
 }
 
 /// The same destination, which waits only shortly for an answer.
 pub(super) fn impatient(mut destination: Destination) -> Destination {
-    destination.client = Client::new(&aep("timeout_ms: 300"), 4).unwrap();
+    destination.client = Client::new(&aep("timeout_ms: 300"), None, 4).unwrap();
     destination
 }
 

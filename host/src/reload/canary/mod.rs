@@ -42,6 +42,8 @@ impl Split {
 
 /// The two sides of one pipeline.
 pub struct Pair {
+    /// What was counted, the running side's first.
+    counts: [Arc<Counts>; 2],
     /// The running generation's own.
     of: Arc<Pipeline>,
     /// The same, counted.
@@ -64,15 +66,17 @@ impl Pair {
         salt: &str,
         settings: &CanarySettings,
     ) -> Arc<Self> {
-        let counted = |pipeline: &Arc<Pipeline>, counts: Counts| {
-            let counts = Some(Arc::new(counts));
-            let origin = Arc::new(Origin { counts, ..(*pipeline.origin).clone() });
+        let counts = [Counts::default(), Counts::of_candidate()].map(Arc::new);
+        let counted = |pipeline: &Arc<Pipeline>, side: &Arc<Counts>| {
+            let side = Some(Arc::clone(side));
+            let origin = Arc::new(Origin { counts: side, ..(*pipeline.origin).clone() });
             Arc::new(Pipeline { origin, ..(**pipeline).clone() })
         };
         Arc::new(Self {
             of: Arc::clone(of),
-            running: counted(of, Counts::default()),
-            candidate: counted(candidate, Counts::of_candidate()),
+            running: counted(of, &counts[0]),
+            candidate: counted(candidate, &counts[1]),
+            counts,
             below: part(settings.share),
             rule: settings.rule,
             salt: *blake3::hash(salt.as_bytes()).as_bytes(),
@@ -121,11 +125,10 @@ impl Pair {
         if self.is_over.load(Ordering::Acquire) {
             return false;
         }
-        let counts = |side: &Pipeline| side.origin.counts.as_ref().map(|counts| counts.bad_of());
-        let (old, new) = (counts(&self.running), counts(&self.candidate));
-        let is_bad = self.rule.is_clearly_bad(old.unwrap_or_default(), new.unwrap_or_default());
+        let [old, new] = self.counts.each_ref();
+        let is_bad = self.rule.is_clearly_bad(old.bad_of(), new.bad_of());
         if is_bad {
-            let PairReport { running, candidate } = self.report();
+            let (running, candidate) = (old.report(), new.report());
             let sides = Sides { pipeline: &self.of.name, running: &running, candidate: &candidate };
             self.break_off(|| sides.shares());
         }
@@ -141,11 +144,8 @@ impl Pair {
         self.is_over.store(true, Ordering::Release);
     }
 
-    fn report(&self) -> PairReport {
-        let of = |side: &Pipeline| {
-            side.origin.counts.as_ref().map(|counts| counts.report()).unwrap_or_default()
-        };
-        PairReport { running: of(&self.running), candidate: of(&self.candidate) }
+    fn counts(&self) -> [Arc<Counts>; 2] {
+        self.counts.clone()
     }
 }
 
@@ -175,7 +175,10 @@ pub fn merge(sides: &[bool], running: Vec<Outcome>, candidate: Vec<Outcome>) -> 
 
 /// A canary that runs or has ended.
 pub struct Canary {
-    split: Arc<Split>,
+    /// None once it has ended, so that nothing of the candidate stays but what was counted.
+    split: Mutex<Option<Arc<Split>>>,
+    /// What was counted, the running side's first.
+    counts: BTreeMap<Arc<str>, [Arc<Counts>; 2]>,
     beside: Arc<Beside>,
     rule: Rule,
     share: f64,
@@ -277,8 +280,10 @@ impl Canary {
         };
         let split = Arc::new(Split { pairs: differing.iter().map(pair).collect() });
         beside.put(Trial::Canary(Arc::clone(&split)))?;
+        let sides = split.pairs.iter().map(|(name, two)| (Arc::clone(name), two.counts()));
         Ok(Self {
-            split,
+            counts: sides.collect(),
+            split: Mutex::new(Some(split)),
             beside: Arc::clone(beside),
             rule: settings.rule,
             share: settings.share,
@@ -288,48 +293,34 @@ impl Canary {
         })
     }
 
-    /// What the rule says by now; none where the canary goes on, or has ended. With a verdict it has ended: all keys are
-    /// the running generation's. Whoever asks swaps the candidate in where it is promoted.
+    /// What the rule says by now; none where the canary goes on, or has ended. Whoever asks carries it out.
     pub fn judge(&self, now: Instant) -> Option<Verdict> {
-        if self.ended().is_some() {
-            return None;
-        }
-        let verdict = self.verdict(now)?;
-        match &verdict {
-            Verdict::Promote(reason) => self.end(CanaryState::Promoted, reason),
-            Verdict::RollBack(reason) => self.end(CanaryState::RolledBack, reason),
-        }
-        Some(verdict)
-    }
-
-    fn verdict(&self, now: Instant) -> Option<Verdict> {
-        for pair in self.split.pairs.values() {
+        let split = self.split().clone()?;
+        for pair in split.pairs.values() {
             if let Some(why) = &*pair.broken.lock().unwrap_or_else(PoisonError::into_inner) {
                 return Some(Verdict::RollBack(why.clone()));
             }
         }
-        let reports: Vec<_> =
-            self.split.pairs.iter().map(|(name, pair)| (name, pair.report())).collect();
-        let sides =
-            |(name, report): &'_ (&'_ Arc<str>, PairReport)| -> (String, SideReport, SideReport) {
-                (name.to_string(), report.running.clone(), report.candidate.clone())
-            };
-        let sides: Vec<_> = reports.iter().map(sides).collect();
-        let pipelines: Vec<Sides<'_>> = sides
+        let reports = self.reports();
+        let pipelines: Vec<Sides<'_>> = reports
             .iter()
-            .map(|(pipeline, running, candidate)| Sides { pipeline, running, candidate })
+            .map(|(pipeline, PairReport { running, candidate })| Sides {
+                pipeline,
+                running,
+                candidate,
+            })
             .collect();
         decide(&pipelines, &self.rule, now.saturating_duration_since(self.began))
     }
 
-    /// Ends it by hand: promoted, where whoever asks swaps the candidate in, or rolled back.
-    pub fn stop(&self, promoted: bool) {
-        let (state, reason) = if promoted {
-            (CanaryState::Promoted, "somebody asked for it")
-        } else {
-            (CanaryState::RolledBack, "it was stopped")
-        };
-        self.end(state, reason);
+    /// Ends it: another generation, the candidate, has taken the place of what ran.
+    pub fn promoted(&self, why: &str) {
+        self.end(CanaryState::Promoted, why);
+    }
+
+    /// Ends it, where it has not ended: all keys are the running generation's.
+    pub fn roll_back(&self, why: &str) {
+        self.end(CanaryState::RolledBack, why);
     }
 
     fn end(&self, state: CanaryState, reason: &str) {
@@ -338,7 +329,13 @@ impl Canary {
             return;
         }
         // Calls under way end under the side that they began with.
-        self.beside.take(&Trial::Canary(Arc::clone(&self.split)));
+        if let Some(split) = self.split().take() {
+            if state == CanaryState::RolledBack {
+                // Workers leave their instances there; nobody will want them.
+                split.pairs.values().for_each(|pair| pair.candidate.chain.warm.bound(0));
+            }
+            self.beside.take(&Trial::Canary(split));
+        }
         let [_, candidate] = &self.names;
         tracing::info!(%candidate, promoted = (state == CanaryState::Promoted), reason, "canary");
         *ended = Some(Ended { state, reason: reason.to_owned(), took: self.began.elapsed() });
@@ -347,8 +344,7 @@ impl Canary {
     /// What came of it so far. Verdicts that come late are counted after the end, too.
     pub fn report(&self) -> CanaryReport {
         let ended = self.ended().clone();
-        let pipelines: BTreeMap<String, PairReport> =
-            self.split.pairs.iter().map(|(name, pair)| (name.to_string(), pair.report())).collect();
+        let pipelines = self.reports();
         let [running, candidate] = self.names.each_ref().map(ToString::to_string);
         CanaryReport {
             state: ended.as_ref().map_or(CanaryState::Running, |ended| ended.state),
@@ -363,9 +359,16 @@ impl Canary {
         }
     }
 
-    /// Whether keys are still divided.
-    pub fn is_running(&self) -> bool {
-        self.ended().is_none()
+    fn reports(&self) -> BTreeMap<String, PairReport> {
+        let report = |(name, [running, candidate]): (&Arc<str>, &[Arc<Counts>; 2])| {
+            let (running, candidate) = (running.report(), candidate.report());
+            (name.to_string(), PairReport { running, candidate })
+        };
+        self.counts.iter().map(report).collect()
+    }
+
+    fn split(&self) -> MutexGuard<'_, Option<Arc<Split>>> {
+        self.split.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ended(&self) -> MutexGuard<'_, Option<Ended>> {
@@ -375,7 +378,7 @@ impl Canary {
 
 impl Drop for Canary {
     fn drop(&mut self) {
-        self.stop(false);
+        self.roll_back("nobody holds it any more");
     }
 }
 

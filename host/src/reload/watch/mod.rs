@@ -8,7 +8,7 @@ mod places;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -107,7 +107,7 @@ struct State {
     tried: Option<Fingerprint>,
     ended: bool,
     /// What events have to name to be a hint.
-    of_interest: BTreeSet<PathBuf>,
+    of_interest: Places,
     /// How many hints there were, and how many scans.
     #[cfg(test)]
     counts: [usize; 2],
@@ -159,14 +159,17 @@ impl Signals {
 
 /// Whether an event may mean that a file changed. Our own scans raise events, too: of files that are
 /// opened, and closed after reading.
-fn is_hint(event: &notify::Result<Event>, of_interest: &BTreeSet<PathBuf>) -> bool {
+fn is_hint(event: &notify::Result<Event>, of_interest: &Places) -> bool {
     // Events were lost, or a watch was.
     let Ok(event) = event else { return true };
     let changes = match event.kind {
         EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
         _ => true,
     };
-    let names_one = || event.paths.iter().any(|path| of_interest.contains(path));
+    let is_listed =
+        |path: &Path| path.parent().is_some_and(|parent| of_interest.listed.contains(parent));
+    let counts = |path: &PathBuf| of_interest.names.contains(path) || is_listed(path);
+    let names_one = || event.paths.iter().any(counts);
     event.need_rescan() || changes && (event.paths.is_empty() || names_one())
 }
 
@@ -245,8 +248,9 @@ impl Thread {
     fn watch(&mut self) {
         let Some(mut watcher) = self.watcher.take() else { return };
         let places = Places::of(self.tried.paths());
-        self.signals.lock().of_interest = places.names;
-        for folder in self.folders.difference(&places.folders) {
+        let folders = std::mem::replace(&mut self.folders, places.folders.clone());
+        self.signals.lock().of_interest = places.clone();
+        for folder in folders.difference(&places.folders) {
             // It may be gone.
             drop(watcher.unwatch(folder));
         }
@@ -256,7 +260,6 @@ impl Thread {
                 self.is_deaf(&error);
             }
         }
-        self.folders = places.folders;
         self.watcher = Some(watcher);
     }
 

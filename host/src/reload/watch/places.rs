@@ -9,12 +9,14 @@ use std::path::{Component, Path, PathBuf};
 const MAX_LINKS: usize = 40;
 
 /// Folders to watch, and the names there that matter.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Places {
     /// Folders that are there.
     pub(super) folders: BTreeSet<PathBuf>,
     /// Files and links in them, what is missing on the way, and the folders themselves.
     pub(super) names: BTreeSet<PathBuf>,
+    /// Folders of which all names matter.
+    pub(super) listed: BTreeSet<PathBuf>,
 }
 
 impl Places {
@@ -26,8 +28,12 @@ impl Places {
             for _ in 0..MAX_LINKS {
                 let Some(path) = next else { break };
                 next = places.add(&path);
+                if next.is_none() && path.is_dir() {
+                    places.listed.insert(path);
+                }
             }
         }
+        places.folders.extend(places.listed.iter().cloned());
         let folders = places.folders.iter().cloned();
         places.names.extend(folders);
         places
@@ -88,6 +94,17 @@ mod tests {
         let places = Places::of([root.join("b/c/a.yaml").as_path()].into_iter());
         assert_eq!(places.folders, BTreeSet::from([root.clone()]));
         assert_eq!(places.names, BTreeSet::from([root.join("b"), root]));
+    }
+
+    #[test]
+    fn all_that_is_in_a_folder_of_samples_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let samples = root.join("samples");
+        std::fs::create_dir(&samples).unwrap();
+        let places = Places::of([samples.as_path()].into_iter());
+        assert_eq!(places.folders, BTreeSet::from([root, samples.clone()]));
+        assert_eq!(places.listed, BTreeSet::from([samples]));
     }
 
     #[test]

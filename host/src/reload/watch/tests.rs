@@ -276,13 +276,16 @@ fn a_folder_that_goes_and_comes_back_is_watched_again() {
 
 #[test]
 fn what_others_do_in_the_folder_is_no_hint() {
-    let interest = BTreeSet::from([PathBuf::from("/f/a")]);
+    let of = |path: &str| BTreeSet::from([PathBuf::from(path)]);
+    let interest = Places { names: of("/f/a"), listed: of("/g"), ..Places::default() };
     let event = |kind, path: &str| Ok(Event::new(kind).add_path(path.into()));
     let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
     let read = EventKind::Access(AccessKind::Close(AccessMode::Read));
     assert!(is_hint(&event(written, "/f/a"), &interest));
     assert!(!is_hint(&event(read, "/f/a"), &interest));
     assert!(!is_hint(&event(written, "/f/b"), &interest));
+    assert!(is_hint(&event(written, "/g/b"), &interest));
+    assert!(!is_hint(&event(read, "/g/b"), &interest));
     assert!(is_hint(&Err(notify::Error::generic("lost")), &interest));
     let overflow = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
     assert!(is_hint(&Ok(overflow), &interest));

@@ -17,8 +17,8 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<()> {
     let mut generation = Generation::build(&loaded, &loader, None)
         .map_err(|problems| anyhow::anyhow!("{}", problems[0].problem))?;
     generation.stand_in(|_, records| records.iter().map(outcome).collect());
-    let app =
-        App::start_candidate(&Candidate { loaded: loaded.into(), generation: generation.into() })?;
+    let (loaded, generation) = (loaded.into(), generation.into());
+    let app = App::start_candidate(&Candidate { loaded, generation, elsewhere: None })?;
     app.runtime().block_on(std::future::pending::<()>());
     Ok(())
 }
