@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// stays, the group stays, and the backlog drains as fast as `/status` said
     #[arg(long, conflicts_with_all = ["idle", "isolation", "faults"])]
     away: bool,
+    /// Instead compile a JavaScript plugin of 12 MB and swap it in, beside a pipeline with a backlog
+    #[arg(long, conflicts_with_all = ["idle", "isolation", "faults", "away"])]
+    compile: bool,
     /// Passed on to the benchmark: `--workload order|order1k|filter`, `--records`, `--rounds`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -46,12 +49,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         Options { isolation: true, .. } => "isolation",
         Options { faults: true, .. } => "faults",
         Options { away: true, .. } => "away",
+        Options { compile: true, .. } => "compile",
         _ => "run",
     };
-    let status = Command::new(&rig)
-        .current_dir(workspace::root()?)
-        .args([part, "--xylem"])
-        .arg(folder.join("xylem"))
+    let mut command = Command::new(&rig);
+    command.current_dir(workspace::root()?).args([part, "--xylem"]).arg(folder.join("xylem"));
+    if options.compile {
+        command.arg("--plugin").arg(guests::starlingmonkey()?);
+    }
+    let status = command
         .args(&options.arguments)
         .status()
         .with_context(|| format!("cannot start `{}`", rig.display()))?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{process, tools, workspace};
 
@@ -22,7 +22,24 @@ pub(crate) const RUST: [(&str, &str); 8] = [
     ("example-rust", "xylem-example-rust"),
 ];
 
-const TYPESCRIPT: &str = "example-typescript";
+/// A build of the TypeScript example.
+struct TypeScript {
+    /// Of the file in `target/plugins`.
+    name: &'static str,
+    /// What makes it this one.
+    options: &'static [&'static str],
+}
+
+const QUICKJS: TypeScript = TypeScript {
+    name: "example-typescript",
+    options: &["--backend", "qjs", "--backend-qjs-disable-async"],
+};
+
+/// With `SpiderMonkey` inside, as jco builds unless told otherwise: seven times the size.
+const STARLINGMONKEY: TypeScript = TypeScript {
+    name: "example-typescript-starlingmonkey",
+    options: &["--backend", "starlingmonkey"],
+};
 
 /// What [`build`] made, a line for each guest.
 pub(crate) struct Built {
@@ -54,9 +71,10 @@ pub(crate) fn build() -> Result<Built> {
         built.lines.push(lay(name, &content)?);
     }
     match tools::jco()? {
-        Some(jco) => built.lines.push(typescript(&jco)?),
+        Some(jco) => built.lines.push(typescript(&jco, &QUICKJS)?),
         None => built.missing.push(format!(
-            "{TYPESCRIPT}: not built, jco is not installed (`cargo xtask test --only tools`)"
+            "{}: not built, jco is not installed (`cargo xtask test --only tools`)",
+            QUICKJS.name
         )),
     }
     Ok(built)
@@ -88,8 +106,16 @@ fn lay(name: &str, content: &[u8]) -> Result<String> {
     Ok(format!("{name}: {} KB{note}", content.len() / 1000))
 }
 
+/// Builds the TypeScript example with `StarlingMonkey`, which no test needs; gives its path.
+pub(crate) fn starlingmonkey() -> Result<PathBuf> {
+    let missing = tools::install();
+    let Some(jco) = tools::jco()? else { bail!("jco is not installed: {}", missing.join("; ")) };
+    println!("{}", typescript(&jco, &STARLINGMONKEY)?);
+    path(STARLINGMONKEY.name)
+}
+
 /// Builds the TypeScript example with jco, unless it was built from the same inputs before.
-fn typescript(jco: &Path) -> Result<String> {
+fn typescript(jco: &Path, build: &TypeScript) -> Result<String> {
     let example = workspace::root()?.join("examples/plugins/typescript");
     let mut inputs = Vec::new();
     for name in ["src/plugin.ts", "wit/plugin.wit", "package.json", "package-lock.json"] {
@@ -97,22 +123,23 @@ fn typescript(jco: &Path) -> Result<String> {
         let content = std::fs::read(&file);
         inputs.extend(content.with_context(|| format!("cannot read `{}`", file.display()))?);
     }
-    let inputs_of_last = jco.join("example-typescript.inputs");
-    let made = path(TYPESCRIPT)?;
+    let name = build.name;
+    let inputs_of_last = jco.join(format!("{name}.inputs"));
+    let made = path(name)?;
     if made.is_file() && std::fs::read(&inputs_of_last).is_ok_and(|last| last == inputs) {
         let size = std::fs::metadata(&made)?.len();
-        return Ok(format!("{TYPESCRIPT}: {} KB, unchanged", size / 1000));
+        return Ok(format!("{name}: {} KB, unchanged", size / 1000));
     }
 
-    let fresh = jco.join("example-typescript.wasm");
+    let fresh = jco.join(format!("{name}.wasm"));
     let mut componentize = Command::new("node");
     componentize.current_dir(&example).arg(tools::jco_program(jco)).arg("componentize");
     // Relative to the folder: an absolute path would be part of the component's bytes.
-    componentize.args(["src/plugin.ts", "--cwd", ".", "--backend", "qjs", "--bundle"]);
-    componentize.args(["--backend-qjs-disable-async", "-w", "wit", "-n", "plugin", "-o"]);
+    componentize.args(["src/plugin.ts", "--cwd", ".", "--bundle"]).args(build.options);
+    componentize.args(["-w", "wit", "-n", "plugin", "-o"]);
     process::run_quietly(componentize.arg(&fresh))?;
     let content = std::fs::read(&fresh)?;
-    let line = lay(TYPESCRIPT, &content)?;
+    let line = lay(name, &content)?;
     process::write_if_changed(&inputs_of_last, &inputs)?;
     Ok(line)
 }

@@ -20,6 +20,7 @@
 
 mod away;
 mod ceiling;
+mod compile;
 mod faults;
 mod floor;
 mod idle;
@@ -56,6 +57,8 @@ enum Command {
     Faults(faults::Args),
     /// Keeps AEP away under load, then watches the backlog drain.
     Away(away::Args),
+    /// Compiles a large plugin and swaps it in beside a pipeline with a backlog.
+    Compile(compile::Args),
     /// Swaps plugins under load, with a ledger of which version made which event.
     Swaps(swaps::Args),
     /// Runs `xylem torture` against a cluster of three brokers, which it may kill.
@@ -90,6 +93,7 @@ fn main() -> anyhow::Result<()> {
         Command::Isolation(args) => isolation::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Swaps(args) => swaps::run(&args),
+        Command::Compile(args) => compile::run(&args),
         Command::Away(args) => away::run(&args),
         Command::Faults(args) => faults::run(&args),
         Command::Inlet => inlet::run(),
