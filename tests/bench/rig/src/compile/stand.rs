@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const SOON: Duration = Duration::from_secs(30);
 
 /// How long a swap may take.
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A process with two pipelines, and what it stands on.
 pub(super) struct Stand {
