@@ -27,6 +27,7 @@ const MAX_TIME: Duration = Duration::from_mins(30);
 
 /// How often it is looked whether the compiler is done, or is to be.
 const LOOK: Duration = Duration::from_millis(10);
+
 /// The compiler's place among threads: a tenth of the weight of a worker, as the gate's thread that starts it, which could
 /// not give it a better one. With nice 19 it had 1 % of a core beside a backlog, and a JavaScript plugin took 20 minutes.
 const NICE: i32 = 10;
