@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aep_emulator::{Fault, Kind, Style};
 use tempfile::TempDir;
@@ -31,6 +31,8 @@ struct Settings {
     aep: String,
     /// The inlet of `orders`.
     inlet: String,
+    /// Further destinations.
+    destinations: String,
     /// What the pipeline `orders` says.
     chain: String,
     /// Further keys of it.
@@ -44,6 +46,7 @@ impl Settings {
         Self {
             aep: String::new(),
             inlet: world.emulator.inlet_url("orders"),
+            destinations: String::new(),
             chain: another_chain(0),
             orders: String::new(),
             further: String::new(),
@@ -64,7 +67,7 @@ destinations:
     dataset: orders
     schema: {{id: 'https://ns.adobe.com/acme/schemas/order', file: {schema}}}
     batch: {{linger_ms: 5, max_messages: 50}}
-pipelines:
+{destinations}pipelines:
   orders:
     topics: [{topic}]
     chain: [{chain}]
@@ -79,6 +82,7 @@ pipelines:
             hostile = guests::built("hostile").display(),
             inlet = self.inlet,
             schema = repository().join("tests/bench/order/schema.json").display(),
+            destinations = self.destinations,
             topic = world.topic,
             chain = self.chain,
             dead = world.dead,
@@ -305,6 +309,65 @@ fn invariant_3_a_destination_that_changes_delivers_what_it_has_first() {
         assert_arrived(&world, 3, 700);
         let summary = world.emulator.control().summary();
         assert!(summary.inlets["orders"].accepted > 0 && summary.inlets["other"].accepted > 0);
+    });
+}
+
+/// All destinations change, and one of them is stuck: the other one goes on meanwhile.
+#[test]
+fn a_destination_that_is_stuck_holds_up_no_other() {
+    within(LIMIT, || {
+        let Some(kafka) = kafka::shared() else { return };
+        let world = World::new(kafka, 1, Style::Production);
+        let stuck = kafka.topic("stuck", 1);
+        let mut settings = Settings::new(&world);
+        let schema = repository().join("tests/bench/order/schema.json");
+        settings.destinations = format!(
+            "  stuck:
+    inlet: {inlet}
+    dataset: stuck
+    schema: {{id: 'https://ns.adobe.com/acme/schemas/order', file: {schema}}}
+",
+            inlet = world.emulator.inlet_url("stuck"),
+            schema = schema.display(),
+        );
+        settings.further = format!(
+            "  stuck:
+    topics: [{stuck}]
+    chain: [{chain}]
+    destinations: [stuck]
+    dead_letter: {{topic: {dead}}}
+",
+            chain = another_chain(0),
+            dead = world.dead,
+        );
+        let away = world.emulator.control().fault(Fault::status(404).at("stuck"));
+        let running = Running::start(&world, &settings);
+        running.wait_for_partitions(2);
+        kafka.produce_stamped(&stuck, 0..1, 0..10, |_, sequence| event(sequence).into_bytes());
+        eventually(|| match world.emulator.control().took_effect(away) {
+            0 => Err("not asked yet".to_owned()),
+            _ => Ok(()),
+        });
+        settings.aep = ", timeout_ms: 20000".to_owned();
+        let (live, before) = (Arc::clone(running.app.live()), running.app.live().generation());
+        let swapped = std::thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                let swapped = || !Arc::ptr_eq(&live.generation(), &before);
+                eventually(|| swapped().then_some(()).ok_or("not swapped yet".to_owned()));
+                // What comes from here on goes by the new one, while the stuck one is waited for.
+                produce(&world, 1, 0..10);
+                wait_arrived(&world, 10);
+                Instant::now()
+            });
+            let swapped = running.swap(&world, &settings);
+            let over = Instant::now();
+            assert!(other.join().unwrap() < over, "it waited for the stuck one");
+            swapped
+        });
+        assert_eq!(swapped.destinations_changed, ["orders", "stuck"]);
+        assert_eq!(swapped.given_up.len(), 1, "{swapped:?}");
+        world.emulator.control().clear(away);
+        running.stop();
     });
 }
 

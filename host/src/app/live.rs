@@ -236,7 +236,7 @@ impl Live {
             "records begin under another generation");
         stop::point("swap-generation");
         swapped.note(followed);
-        swapped.given_up = self.retire(&leaving, &outboxes, number);
+        swapped.given_up = self.retire(&leaving, &outboxes, &before);
         if !same_aep {
             running.token_over.cancel();
         }
@@ -280,39 +280,58 @@ impl Live {
         }
     }
 
-    /// Waits until outboxes that go are empty, and gives up what they do not deliver in time: the
-    /// partitions that it is of begin again. Then those that take their place may send.
-    fn retire(&self, leaving: &[Arc<Outbox>], next: &Outboxes, number: u64) -> Vec<PartitionId> {
+    /// Waits until each outbox that goes is empty, and lets the one that takes its place send. Gives up what they do not
+    /// deliver in time: the partitions that it is of begin again.
+    fn retire(
+        &self,
+        leaving: &[Arc<Outbox>],
+        next: &Outboxes,
+        before: &Current,
+    ) -> Vec<PartitionId> {
         if leaving.is_empty() {
             return Vec::new();
         }
         for outbox in leaving {
             outbox.drain();
         }
-        let terms = || leaving.iter().flat_map(|outbox| outbox.terms()).collect::<Vec<u64>>();
-        // In this order: a call hands over what it gave, and then it is over.
-        let left = || [self.assigned.behind(number), terms()].concat();
-        let mut given_up = Vec::new();
-        if !self.wait(|| left().is_empty()) {
-            given_up = self.assigned.give_up(&left());
-            // What was on its way is given up with it, so this takes no time.
-            if !self.wait(|| terms().is_empty()) {
-                tracing::error!("an outbox that goes still has something on its way");
-            }
-        }
-        for outbox in leaving {
+        let left = |outbox: &Outbox| {
+            let name = outbox.destination().name();
+            let feeds = |pipeline: &str| {
+                let pipeline = before.generation.pipelines.get(pipeline);
+                pipeline.is_some_and(|it| it.routes.iter().any(|route| &*route.name == name))
+            };
+            // In this order: a call hands over what it gave, and then it is over.
+            [self.assigned.behind(before.number + 1, feeds), outbox.terms()].concat()
+        };
+        let over = |outbox: &Outbox| {
             outbox.end();
             if let Some(successor) = next.get(outbox.destination().name()) {
                 // Invariant 3: all that went before has its verdict, or comes again behind this.
                 successor.release();
             }
+        };
+        let mut open: Vec<&Outbox> = leaving.iter().map(|outbox| &**outbox).collect();
+        // One that delivers does not wait for one that cannot.
+        let in_time = self.wait(|| {
+            open.extract_if(.., |outbox| left(outbox).is_empty()).for_each(over);
+            open.is_empty()
+        });
+        let mut given_up = Vec::new();
+        if !in_time {
+            let terms: Vec<u64> = open.iter().flat_map(|outbox| left(outbox)).collect();
+            given_up = self.assigned.give_up(&terms);
+            // What was on its way is given up with it, so this takes no time.
+            if !self.wait(|| open.iter().all(|outbox| outbox.terms().is_empty())) {
+                tracing::error!("an outbox that goes still has something on its way");
+            }
+            open.into_iter().for_each(over);
         }
         self.assigned.set_outboxes(all(next));
         given_up
     }
 
     /// Waits until something is so; not where the process stops or it takes too long.
-    fn wait(&self, done: impl Fn() -> bool) -> bool {
+    fn wait(&self, mut done: impl FnMut() -> bool) -> bool {
         let deadline = Instant::now() + DRAIN;
         while !done() {
             if Instant::now() >= deadline || self.site.cancelled.is_cancelled() {

@@ -14,6 +14,7 @@ use super::storm::Storm;
 use crate::batch::Outbox;
 use crate::record::PartitionId;
 use crate::telemetry::PluginLabels;
+use crate::transform::Lane;
 
 /// How long what was begun of a partition may take to settle before it begins again: as long as at a
 /// revoke. What is not settled then is what kept it.
@@ -124,10 +125,14 @@ impl Assigned {
         outboxes.iter().for_each(|outbox| outbox.drain());
     }
 
-    /// The terms of partitions with a call under way that began before what has this number was current.
-    pub fn behind(&self, number: u64) -> Vec<u64> {
+    /// The terms of partitions with a call under way that began before what has this number was current, of pipelines
+    /// that feed what is waited for. Of calls that are older still nobody knows what they feed.
+    pub fn behind(&self, number: u64, feeds: impl Fn(&str) -> bool) -> Vec<u64> {
         let partitions = self.held();
-        let behind = partitions.values().filter(|held| held.lane.is_behind(number));
+        let counts = |lane: &Lane| {
+            lane.is_behind(number) && (feeds(&lane.pipeline) || lane.is_behind(number - 1))
+        };
+        let behind = partitions.values().filter(|held| counts(&held.lane));
         behind.map(|held| held.lane.partition.term).collect()
     }
 
