@@ -52,7 +52,7 @@ fn change(xylem: &Xylem, round: usize) {
 }
 
 /// The socket that the process made for itself.
-fn socket(folder: &Path) -> PathBuf {
+pub(crate) fn socket(folder: &Path) -> PathBuf {
     let mut found = std::fs::read_dir(folder.join("xylem")).unwrap();
     found.next().unwrap().unwrap().path()
 }
