@@ -49,9 +49,16 @@ impl Peer {
     }
 
     /// Hands a record to the producer, which writes it when it can; [`Peer::flush`] waits for that.
-    pub fn push(&self, topic: &str, partition: i32, payload: &[u8]) -> Result<(), KafkaError> {
-        let mut record: BaseRecord<'_, (), [u8]> =
+    pub fn push(
+        &self,
+        topic: &str,
+        partition: i32,
+        key: Option<&[u8]>,
+        payload: &[u8],
+    ) -> Result<(), KafkaError> {
+        let mut record: BaseRecord<'_, [u8], [u8]> =
             BaseRecord::to(topic).partition(partition).payload(payload);
+        record.key = key;
         loop {
             match self.producer.send(record) {
                 Ok(()) => {

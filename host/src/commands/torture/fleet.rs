@@ -11,8 +11,38 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::canaries::SHARE;
+
 /// Stands in the line in which a process logs that a partition came to it.
 const ASSIGNED: &str = "partition assigned";
+
+/// The rule of canaries: of half of what a process maps it is decided within seconds. A candidate that rejects what
+/// the other side delivers has a tenth of dead letters more.
+const RULE: [&str; 6] = ["--seconds", "60", "--min-records", "200", "--tolerance-percent", "4"];
+
+/// How the reasons of its rule begin.
+const RULES: [&str; 2] = ["pipeline `", "not promoted: "];
+
+/// How a canary ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// The candidate's name.
+    pub(super) candidate: String,
+    pub(super) how: How,
+    /// When, in milliseconds since 1970.
+    pub(super) at: i64,
+}
+
+/// In which of three ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// By its rule: it takes the place of what runs.
+    Promoted,
+    /// By its rule: it is gone.
+    RolledBack,
+    /// By a reload, a rollback, or the end of its process.
+    Stopped,
+}
 
 /// The processes, and what became of earlier ones.
 pub(super) struct Fleet {
@@ -89,6 +119,15 @@ impl Fleet {
         Some(running.swap_remove(index))
     }
 
+    /// The number of a process that carries records, or did.
+    fn carrier(&self, whom: usize) -> Option<usize> {
+        let running = |member: &&Member| member.child.is_some() && !member.leaving && !member.guest;
+        let carries = |number: &usize| self.log(*number).contains(ASSIGNED);
+        let members = self.members.iter().filter(running);
+        let carriers: Vec<usize> = members.map(|member| member.number).filter(carries).collect();
+        carriers.get(whom.checked_rem(carriers.len())?).copied()
+    }
+
     /// Kills a process; it is started again at the given time. Whether there was one.
     pub(super) fn kill(&mut self, whom: usize, again: Instant) -> std::io::Result<bool> {
         let Some(member) = self.chosen(whom) else { return Ok(false) };
@@ -127,17 +166,48 @@ impl Fleet {
 
     /// Tells a process to go back to the generation before; whether it did. One that was started since the last
     /// reload has none.
-    pub(super) fn roll_back(&mut self, whom: usize) -> anyhow::Result<bool> {
-        let Some(number) = self.chosen(whom).map(|member| member.number) else {
-            return Ok(false);
-        };
+    pub(super) fn roll_back(&self, whom: usize) -> anyhow::Result<bool> {
+        Ok(self.ask(whom, &["rollback"])?.is_some())
+    }
+
+    /// Tells a process to give a share of its records to the candidate in a file; the process's number, and the
+    /// candidate's name. None where that is refused: it has a canary, say.
+    pub(super) fn canary(
+        &self,
+        whom: usize,
+        file: &str,
+    ) -> anyhow::Result<Option<(usize, String)>> {
+        let share = SHARE.to_string();
+        let mut arguments = vec!["canary", "--candidate", file, "--share", &share];
+        arguments.extend(RULE);
+        let Some((number, report)) = self.ask(whom, &arguments)? else { return Ok(None) };
+        let candidate = report.get("candidate").and_then(Value::as_str);
+        Ok(Some((number, candidate.context("a canary has no name")?.to_owned())))
+    }
+
+    /// Whether a process still has this canary, or has promoted it.
+    pub(super) fn has_canary(&self, number: usize, candidate: &str) -> bool {
+        let is_alive = |member: &Member| member.number == number && member.child.is_some();
+        let is_over = |ended: Ended| ended.candidate == candidate && ended.how != How::Promoted;
+        self.members.iter().any(is_alive)
+            && !self.log(number).lines().filter_map(canary_ended).any(is_over)
+    }
+
+    /// Asks a process by command; its number and the report, where it did what it was asked for.
+    fn ask(&self, whom: usize, arguments: &[&str]) -> anyhow::Result<Option<(usize, Value)>> {
+        let Some(number) = self.carrier(whom) else { return Ok(None) };
         let output = Command::new(program()?)
-            .args(["rollback", "--socket", &socket(number), "--json"])
+            .args(arguments)
+            .args(["--socket", &socket(number), "--json"])
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .output()
-            .context("cannot start `xylem rollback`")?;
-        Ok(output.status.success())
+            .context("cannot start a command")?;
+        if !output.status.success() {
+            return Ok(None);
+        }
+        let report = serde_json::from_slice(&output.stdout).context("a report is no JSON")?;
+        Ok(Some((number, report)))
     }
 
     /// One process more.
@@ -216,8 +286,7 @@ impl Fleet {
     /// How often partitions came to or went from a process, by the processes' own logs.
     pub(super) fn rebalances(&self) -> usize {
         let count = |number: usize| {
-            let log = self.folder.join(format!("process-{number}.log"));
-            let text = std::fs::read_to_string(log).unwrap_or_default();
+            let text = self.log(number);
             let mut before = false;
             // Partitions assigned together stand in lines one after the other.
             text.lines().fold(0, |rebalances, line| {
@@ -233,14 +302,26 @@ impl Fleet {
     /// When each partition of a topic came to a process, in milliseconds since 1970, by their logs.
     pub(super) fn assignments(&self, topic: &str) -> BTreeMap<i32, Vec<i64>> {
         let mut all: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
-        for number in 0..self.started {
-            let log = self.folder.join(format!("process-{number}.log"));
-            let text = std::fs::read_to_string(log).unwrap_or_default();
-            for (partition, at) in text.lines().filter_map(|line| assignment(line, topic)) {
-                all.entry(partition).or_default().push(at);
-            }
+        for (partition, at) in self.logged(|line| assignment(line, topic)) {
+            all.entry(partition).or_default().push(at);
         }
         all
+    }
+
+    /// How the canaries ended that did not go down with their process.
+    pub(super) fn canaries_ended(&self) -> Vec<Ended> {
+        self.logged(canary_ended)
+    }
+
+    /// What stands in the lines of all logs.
+    fn logged<T>(&self, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        let logs = (0..self.started).map(|number| self.log(number));
+        logs.flat_map(|text| text.lines().filter_map(&read).collect::<Vec<T>>()).collect()
+    }
+
+    fn log(&self, number: usize) -> String {
+        let log = self.folder.join(format!("process-{number}.log"));
+        std::fs::read_to_string(log).unwrap_or_default()
     }
 }
 
@@ -261,8 +342,34 @@ fn assignment(line: &str, topic: &str) -> Option<(i32, i64)> {
     }
     let line: Value = serde_json::from_str(line).ok()?;
     let partition = line.get("partition")?.as_str()?.strip_prefix(topic)?.strip_prefix('-')?;
+    Some((partition.parse().ok()?, at(&line)?))
+}
+
+/// Reads a line of a log: how a canary ended.
+fn canary_ended(line: &str) -> Option<Ended> {
+    if !line.contains("\"canary\"") {
+        return None;
+    }
+    let line: Value = serde_json::from_str(line).ok()?;
+    if line.get("message")? != "canary" {
+        return None;
+    }
+    let reason = line.get("reason")?.as_str()?;
+    let by_rule = RULES.iter().any(|words| reason.starts_with(words));
+    let how = if line.get("promoted")?.as_bool()? {
+        How::Promoted
+    } else if by_rule {
+        How::RolledBack
+    } else {
+        How::Stopped
+    };
+    Some(Ended { candidate: line.get("candidate")?.as_str()?.to_owned(), how, at: at(&line)? })
+}
+
+/// When a line of a log was written.
+fn at(line: &Value) -> Option<i64> {
     let at: Timestamp = line.get("timestamp")?.as_str()?.parse().ok()?;
-    Some((partition.parse().ok()?, at.as_millisecond()))
+    Some(at.as_millisecond())
 }
 
 impl Drop for Fleet {
@@ -287,5 +394,23 @@ mod tests {
         assert_eq!(assignment(line, "t-1"), Some((7, at.as_millisecond())));
         assert_eq!(assignment(line, "other"), None);
         assert_eq!(assignment("partition assigned", "t-1"), None);
+    }
+
+    #[test]
+    fn the_end_of_a_canary_is_read_from_a_log() {
+        let line = |promoted: bool, reason: &str| {
+            let at = "2026-11-22T00:00:01.5Z";
+            let line = serde_json::json!({
+                "timestamp": at, "level": "INFO", "message": "canary",
+                "candidate": "g2", "promoted": promoted, "reason": reason,
+            });
+            canary_ended(&line.to_string()).unwrap()
+        };
+        let at = "2026-11-22T00:00:01.5Z".parse::<Timestamp>().unwrap().as_millisecond();
+        let how = How::Promoted;
+        assert_eq!(line(true, "good"), Ended { candidate: "g2".to_owned(), how, at });
+        assert_eq!(line(false, "pipeline `torture`: 5 of 10").how, How::RolledBack);
+        assert_eq!(line(false, "it was stopped").how, How::Stopped);
+        assert_eq!(canary_ended(r#"{"message":"reload","cause":"canary"}"#), None);
     }
 }

@@ -7,12 +7,14 @@
 //! | first arrivals of a partition stand in offset order (promise 3) | `out_of_order` |
 //! | a repeat follows an unclean end or an unknown outcome; it is counted | `repeats`, `letters_again` |
 //! | a repeat may meet another generation, and then another fate, where its partition was assigned anew between the two; counted | `other_generation`, `two_generations`, else `wrong` |
+//! | a canary has its half of the records while it runs, whole and no more, and all once it is promoted ([`Canaries`]) | `wrong` |
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::load::{Expected, expected};
+use super::canaries::Canaries;
+use super::load::{Expected, expected, stamp};
 
 /// How long before a partition's assignment its former process may have sent what arrives after it: a request
 /// on its way, in milliseconds.
@@ -29,6 +31,9 @@ pub(super) struct Ledger {
     highest: BTreeMap<i32, u64>,
     /// When each partition came to a process.
     assigned: BTreeMap<i32, Vec<i64>>,
+    canaries: Canaries,
+    /// The generations that dead letters name.
+    generations: BTreeMap<String, u32>,
     verdict: Verdict,
 }
 
@@ -42,8 +47,9 @@ struct Fate {
     letters: u32,
     /// It first arrived behind a later one.
     late: bool,
-    /// When its last dead letter was written.
+    /// When its last dead letter was written, and under which generation.
     letter_at: i64,
+    letter_of: u32,
 }
 
 /// Under which version of the mapping an event was made, and when it arrived, in milliseconds since 1970.
@@ -68,7 +74,7 @@ pub(super) struct Verdict {
     pub(super) repeats: u64,
     /// Dead letters that were written again.
     pub(super) letters_again: u64,
-    /// Those of them that another generation made than the time before.
+    /// Those of both that another generation made than the time before.
     pub(super) other_generation: u64,
     /// Records that were delivered under one generation and dead-lettered under another, with a new assignment of
     /// their partition between.
@@ -107,11 +113,22 @@ impl Verdict {
 
 impl Ledger {
     /// So many records in each partition.
-    pub(super) fn new(written: &BTreeMap<i32, u64>, assigned: BTreeMap<i32, Vec<i64>>) -> Self {
+    pub(super) fn new(
+        written: &BTreeMap<i32, u64>,
+        assigned: BTreeMap<i32, Vec<i64>>,
+        canaries: Canaries,
+    ) -> Self {
         let fates = |count: &u64| vec![Fate::default(); usize::try_from(*count).unwrap_or(0)];
         let partitions = written.iter().map(|(partition, n)| (*partition, fates(n))).collect();
         let verdict = Verdict { written: written.values().sum(), ..Verdict::default() };
-        Self { partitions, highest: BTreeMap::new(), assigned, verdict }
+        Self {
+            partitions,
+            highest: BTreeMap::new(),
+            assigned,
+            canaries,
+            generations: BTreeMap::new(),
+            verdict,
+        }
     }
 
     fn fate(&mut self, partition: i32, sequence: u64) -> Option<&mut Fate> {
@@ -125,11 +142,16 @@ impl Ledger {
         };
         let former = fate.under.replace(under);
         if let Some(before) = former.filter(|before| before.version != under.version) {
-            self.met_another(partition, sequence, before, under);
+            self.met_another(partition, sequence, [before.at, under.at], || {
+                format!("came under versions {} and {}", before.version, under.version)
+            });
         }
         if expected(sequence) == Expected::Either && under.version % 2 == 1 {
-            self.verdict.wrong += 1;
-            self.verdict.note(|| format!("{id} was delivered under version {}", under.version));
+            self.wrong(|| format!("{id} was delivered under version {}", under.version));
+        }
+        self.held_to_its_half(partition, sequence, under);
+        if let Some(words) = self.canaries.arrived(&self.assigned, partition, sequence, under) {
+            self.wrong(|| words);
         }
         let Some(known) = self.fate(partition, sequence) else { return };
         if let Some(first) = &known.id {
@@ -155,28 +177,72 @@ impl Ledger {
         }
     }
 
-    /// The dead-letter topic holds a record.
-    pub(super) fn dead_lettered(&mut self, partition: i32, sequence: u64, at: i64) {
-        match self.fate(partition, sequence) {
-            Some(fate) => {
-                fate.letters += 1;
-                fate.letter_at = at;
-            }
-            None => self.strange(&format!("a dead letter of no record: {partition}-{sequence}")),
+    /// The dead-letter topic holds a record, written under a generation.
+    pub(super) fn dead_lettered(
+        &mut self,
+        partition: i32,
+        sequence: u64,
+        at: i64,
+        generation: &str,
+    ) {
+        let of = self.number(generation);
+        let Some(fate) = self.fate(partition, sequence) else {
+            return self.strange(&format!("a dead letter of no record: {partition}-{sequence}"));
+        };
+        fate.letters += 1;
+        let is_again = fate.letters > 1;
+        let before = std::mem::replace(&mut fate.letter_at, at);
+        if std::mem::replace(&mut fate.letter_of, of) != of && is_again {
+            self.met_another(partition, sequence, [before, at], || {
+                "became a dead letter under two generations".to_owned()
+            });
         }
+        let Some(version) = self.canaries.version(generation) else { return };
+        if expected(sequence) == Expected::Either && version % 2 == 0 {
+            let record = stamp(partition, sequence);
+            self.wrong(|| format!("{record} was rejected under version {version}"));
+        }
+        self.held_to_its_half(partition, sequence, Under { version, at });
     }
 
-    /// An event came again, made by another generation.
-    fn met_another(&mut self, partition: i32, sequence: u64, before: Under, now: Under) {
-        if is_assigned_between(&self.assigned, partition, before.at, now.at) {
+    /// The number of a generation that dead letters name.
+    fn number(&mut self, generation: &str) -> u32 {
+        if let Some(known) = self.generations.get(generation) {
+            return *known;
+        }
+        let next = u32::try_from(self.generations.len()).unwrap_or(u32::MAX);
+        self.generations.insert(generation.to_owned(), next);
+        next
+    }
+
+    /// A record came again, of another generation.
+    fn met_another(
+        &mut self,
+        partition: i32,
+        sequence: u64,
+        [before, now]: [i64; 2],
+        words: impl FnOnce() -> String,
+    ) {
+        if is_assigned_between(&self.assigned, partition, before, now) {
             self.verdict.other_generation += 1;
             return;
         }
+        self.wrong(|| format!("{} {} of one assignment", stamp(partition, sequence), words()));
+    }
+
+    /// A record of the other half is no canary's before it is promoted.
+    fn held_to_its_half(&mut self, partition: i32, sequence: u64, under: Under) {
+        if !self.canaries.allows(partition, sequence, under) {
+            let (record, version) = (stamp(partition, sequence), under.version);
+            self.wrong(|| {
+                format!("{record} is not in the half of the canary of version {version}")
+            });
+        }
+    }
+
+    fn wrong(&mut self, words: impl FnOnce() -> String) {
         self.verdict.wrong += 1;
-        self.verdict.note(|| {
-            let (was, is) = (before.version, now.version);
-            format!("{partition}-{sequence} came under versions {was} and {is} of one assignment")
-        });
+        self.verdict.note(words);
     }
 
     /// Something that no record explains.
@@ -233,7 +299,7 @@ impl Ledger {
 }
 
 /// Whether a partition came to a process between two times, whichever was first.
-fn is_assigned_between(
+pub(super) fn is_assigned_between(
     assigned: &BTreeMap<i32, Vec<i64>>,
     partition: i32,
     one: i64,
@@ -253,7 +319,10 @@ mod tests {
     }
 
     fn empty(records: u64) -> Ledger {
-        Ledger::new(&BTreeMap::from([(0, records)]), BTreeMap::from([(0, vec![100_000])]))
+        let assigned = BTreeMap::from([(0, vec![100_000])]);
+        // Of version 3, never promoted.
+        let canaries = Canaries::new(&[(3, "three".to_owned())], &BTreeMap::new());
+        Ledger::new(&BTreeMap::from([(0, records)]), assigned, canaries)
     }
 
     /// A whole run of 200 records in one partition.
@@ -264,7 +333,7 @@ mod tests {
                 Expected::Delivered | Expected::Either => {
                     ledger.arrived(0, sequence, &format!("id.{sequence}"), at(0));
                 }
-                Expected::Rejected | Expected::Refused => ledger.dead_lettered(0, sequence, 0),
+                Expected::Rejected | Expected::Refused => ledger.dead_lettered(0, sequence, 0, "g"),
                 Expected::Filtered => {}
             }
         }
@@ -275,7 +344,7 @@ mod tests {
     fn a_whole_run_holds_and_repeats_are_counted() {
         let mut ledger = whole();
         ledger.arrived(0, 1, "id.1", at(1));
-        ledger.dead_lettered(0, 13, 1);
+        ledger.dead_lettered(0, 13, 1, "g");
         let verdict = ledger.close();
         assert!(verdict.holds(), "{verdict:?}");
         assert_eq!((verdict.repeats, verdict.letters_again), (1, 1));
@@ -288,7 +357,7 @@ mod tests {
         assert_eq!((lost.lost, lost.holds()), (3, false));
 
         let mut twice = whole();
-        twice.dead_lettered(0, 1, 0);
+        twice.dead_lettered(0, 1, 0, "g");
         assert_eq!(twice.close().wrong, 1);
         let mut unfiltered = whole();
         unfiltered.arrived(0, 5, "id.5", at(0));
@@ -306,7 +375,7 @@ mod tests {
 
         let mut strange = whole();
         strange.arrived(0, 200, "id.200", at(0));
-        strange.dead_lettered(7, 0, 0);
+        strange.dead_lettered(7, 0, 0, "g");
         assert_eq!(strange.close().strange, 2);
     }
 
@@ -314,24 +383,28 @@ mod tests {
     fn two_generations_of_a_record_need_an_assignment_between() {
         // Record 3 was delivered at 0; its partition came to a process at 100,000.
         let mut explained = whole();
-        explained.dead_lettered(0, 3, 100_001);
+        explained.dead_lettered(0, 3, 100_001, "g");
+        explained.dead_lettered(0, 13, 100_001, "h");
         explained.arrived(0, 1, "id.1", Under { version: 1, at: 100_001 });
         let verdict = explained.close();
         assert!(verdict.holds(), "{verdict:?}");
-        assert_eq!((verdict.two_generations, verdict.other_generation), (1, 1));
+        assert_eq!((verdict.two_generations, verdict.other_generation), (1, 2));
 
         let mut fate = whole();
-        fate.dead_lettered(0, 3, 99_999);
+        fate.dead_lettered(0, 3, 99_999, "g");
         assert_eq!(fate.close().wrong, 1);
         let mut event = whole();
         event.arrived(0, 1, "id.1", Under { version: 1, at: 99_999 });
         assert_eq!(event.close().wrong, 1);
+        let mut letters = whole();
+        letters.dead_lettered(0, 13, 99_999, "h");
+        assert_eq!(letters.close().wrong, 1);
         // What was a dead letter first may be delivered behind later ones; nothing else may.
         for (letter, late) in [(true, 0), (false, 1)] {
             let mut again = empty(200);
             again.arrived(0, 199, "id.199", at(0));
             if letter {
-                again.dead_lettered(0, 3, 0);
+                again.dead_lettered(0, 3, 0, "g");
             }
             again.arrived(0, 3, "id.3", at(100_001));
             assert_eq!(again.close().out_of_order, late);
@@ -340,5 +413,36 @@ mod tests {
         let mut mixed = empty(4);
         mixed.arrived(0, 3, "id.3", Under { version: 1, at: 0 });
         assert_eq!(mixed.close().wrong, 1);
+    }
+
+    #[test]
+    fn a_canary_is_held_to_its_half_by_events_and_dead_letters() {
+        let canaries = || empty(200).canaries;
+        let may = |sequence: &u64| canaries().allows(0, *sequence, Under { version: 3, at: 0 });
+        let of = |wanted: Expected, its: bool| {
+            (0..200).find(|n| expected(*n) == wanted && may(n) == its).unwrap()
+        };
+        for (its, wrong) in [(true, 0), (false, 1)] {
+            let mut event = empty(200);
+            event.arrived(0, of(Expected::Delivered, its), "id", Under { version: 3, at: 0 });
+            assert_eq!(event.verdict.wrong, wrong);
+            let mut letter = empty(200);
+            letter.dead_lettered(0, of(Expected::Either, its), 0, "three");
+            assert_eq!(letter.verdict.wrong, wrong);
+        }
+        // Passed over.
+        let its: Vec<u64> =
+            (0..200).filter(|n| may(n) && expected(*n) == Expected::Delivered).take(3).collect();
+        let mut passed = empty(200);
+        for (sequence, version) in its.into_iter().zip([3, 2, 3]) {
+            passed.arrived(0, sequence, "id", Under { version, at: 0 });
+        }
+        assert_eq!(passed.verdict.wrong, 1);
+        // An even version rejects none of these.
+        let even =
+            Canaries::new(&[(2, "two".to_owned())], &BTreeMap::from([("two".to_owned(), 0)]));
+        let mut rejected = Ledger { canaries: even, ..empty(4) };
+        rejected.dead_lettered(0, 3, 0, "two");
+        assert_eq!(rejected.verdict.wrong, 1);
     }
 }

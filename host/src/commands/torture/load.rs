@@ -45,6 +45,12 @@ pub(super) fn payload(partition: i32, sequence: u64) -> String {
     )
 }
 
+/// The record's key; a part of the records has none. Keys have no part in what becomes of a record, and each is in
+/// all partitions.
+pub(super) fn key(sequence: u64) -> Option<String> {
+    (sequence % 7 < 4).then(|| format!("customer-{}", sequence % 97))
+}
+
 /// What names a record, whatever the host makes of it; the `_id` of its event is this and the version of the
 /// mapping.
 pub(super) fn stamp(partition: i32, sequence: u64) -> String {
@@ -113,6 +119,10 @@ mod tests {
             Expected::Either,
         ] {
             assert!((0..200).any(|sequence| expected(sequence) == fate), "{fate:?}");
+            for keyed in [true, false] {
+                let is_one = |n: u64| expected(n) == fate && key(n).is_some() == keyed;
+                assert!((0..2_000).any(is_one), "{fate:?} with a key: {keyed}");
+            }
         }
         assert_eq!(read_stamp(&stamp(3, 77)), Some((3, 77)));
         assert_eq!(read_stamp("t-3"), None);

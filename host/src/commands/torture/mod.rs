@@ -1,11 +1,14 @@
 //! `xylem torture`: a deterministic load, several processes, faults on a schedule; then every
 //! record's fate, read at the receivers.
 
+mod breaker;
+mod canaries;
 mod fleet;
 mod ledger;
 mod load;
 mod run;
 mod schedule;
+mod versions;
 mod world;
 
 use std::io::Write;
@@ -17,8 +20,8 @@ use self::schedule::Kind;
 use super::Exit;
 
 /// Prove on your own Kafka that no record is lost: write records, run several xylem processes
-/// against a local AEP while they are killed, AEP fails, brokers go and the mapping is swapped, then account
-/// for every record. Makes topics and a group of its own, named `xylem-torture-…`, and leaves them there.
+/// against a local AEP while they are killed, AEP fails, brokers go, the mapping is swapped and candidates have a
+/// share of the records, then account for every record. Makes topics and a group of its own, named `xylem-torture-…`, and leaves them there.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Bootstrap brokers, without authentication.
@@ -55,6 +58,10 @@ pub struct Args {
     /// Times that a process is told to go back to the version before; half as often as it is replaced.
     #[arg(long)]
     rollbacks: Option<usize>,
+    /// Times that a process gives half of the records to a candidate with another mapping, until a rule promotes it
+    /// or rolls it back, or a reload ends it; by default as often as one is told to go back.
+    #[arg(long)]
+    canaries: Option<usize>,
     /// Times that a broker is killed; needs `--broker-pid-file`.
     #[arg(long)]
     broker_kills: Option<usize>,
@@ -96,6 +103,7 @@ impl Args {
             (Kind::Reload, reloads),
             // Without a reload there is nothing to go back to.
             (Kind::Rollback, if reloads == 0 { 0 } else { rollbacks }),
+            (Kind::Canary, self.canaries.unwrap_or_else(|| reloads.div_ceil(2))),
         ]
     }
 }
@@ -124,6 +132,14 @@ fn show(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
         "\n{} rebalances seen by {} processes; {} did not drain in time after SIGTERM\n",
         report.rebalances, report.processes_started, report.unclean_ends
     )?;
+    let canaries = &report.canaries;
+    if canaries.begun > 0 {
+        writeln!(
+            out,
+            "{} canaries: {} promoted and {} rolled back by their rule, {} ended by a swap or a stop\n",
+            canaries.begun, canaries.promoted, canaries.rolled_back, canaries.ended
+        )?;
+    }
     for (what, count) in [
         ("written", ledger.written),
         ("delivered", ledger.delivered),

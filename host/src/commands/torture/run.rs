@@ -2,31 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use aep_emulator::{Body, Fault as Spoil, FaultId, Kind as Spoiling, LakeQuery};
+use aep_emulator::LakeQuery;
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 use super::Args;
-use super::fleet::Fleet;
+use super::breaker::{Breaker, Counted};
+use super::canaries::Canaries;
+use super::fleet::{Ended, Fleet, How};
 use super::ledger::{Ledger, Under, Verdict};
-use super::load::{payload, read_id, read_stamp};
-use super::schedule::{Fault, Kind, make};
+use super::load::{key, payload, read_id, read_stamp};
+use super::schedule::make;
 use super::world::World;
 use crate::record::Record;
 
-/// Between two looks at the schedule.
-const TICK: Duration = Duration::from_millis(20);
-
-/// When a process is asked again that had nothing to go back to.
-const LATER: Duration = Duration::from_millis(500);
-
-/// How long after the load a fault may still wait for its effect.
-const OVERDUE: Duration = Duration::from_mins(1);
+/// Between two portions of the load, and between two looks at the schedule.
+pub(super) const TICK: Duration = Duration::from_millis(20);
 
 /// How long nothing may be settled before the rest counts as lost: longer than a killed member of a
 /// classic group is missed, twice.
@@ -44,6 +38,7 @@ pub(super) struct Report {
     pub(super) processes_started: usize,
     /// Those that were told to stop and did not end with 0: the grace period ended first.
     pub(super) unclean_ends: usize,
+    pub(super) canaries: Ends,
     pub(super) ledger: Verdict,
     /// Why there is no verdict, where there is none.
     pub(super) complaints: Vec<String>,
@@ -56,14 +51,32 @@ impl Report {
     }
 }
 
-/// Faults of one kind.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Counted {
-    pub(super) kind: &'static str,
-    pub(super) asked: usize,
-    pub(super) took_effect: usize,
-    /// Those that happened while one of another kind lasted.
-    pub(super) overlapped: usize,
+/// How canaries ended. Those that are missing went down with their process.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Ends {
+    pub(super) begun: usize,
+    pub(super) promoted: usize,
+    pub(super) rolled_back: usize,
+    /// By a reload, a rollback, or the stop of their process.
+    pub(super) ended: usize,
+}
+
+impl Ends {
+    fn of(begun: usize, all: &[Ended]) -> Self {
+        let count = |how: How| all.iter().filter(|ended| ended.how == how).count();
+        Self {
+            begun,
+            promoted: count(How::Promoted),
+            rolled_back: count(How::RolledBack),
+            ended: count(How::Stopped),
+        }
+    }
+}
+
+/// When those were promoted that were, by their names.
+fn promoted(all: &[Ended]) -> BTreeMap<String, i64> {
+    let promoted = all.iter().filter(|ended| ended.how == How::Promoted);
+    promoted.map(|ended| (ended.candidate.clone(), ended.at)).collect()
 }
 
 /// Runs it.
@@ -110,13 +123,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Report> {
     complaints
         .extend(fleet.surprises.iter().map(|end| format!("a process ended by itself: {end}")));
     let rebalances = fleet.rebalances();
-    let ledger = books(&world, args, fleet.assignments(&world.topic))?;
+    let ended = fleet.canaries_ended();
+    let canaries = Canaries::new(&breaker.canaries, &promoted(&ended));
+    let ends = Ends::of(breaker.canaries.len(), &ended);
+    let ledger = books(&world, args, fleet.assignments(&world.topic), canaries)?;
     Ok(Report {
         seed,
         faults: breaker.counted,
         rebalances,
         processes_started: fleet.started(),
         unclean_ends: fleet.unclean,
+        canaries: ends,
         ledger,
         complaints,
     })
@@ -150,7 +167,9 @@ fn write(
         for number in next..due {
             let (partition, sequence) = place(number, args.partitions);
             let payload = payload(partition, sequence);
-            world.peer.push(&world.topic, partition, payload.as_bytes())?;
+            let key = key(sequence);
+            let key = key.as_deref().map(str::as_bytes);
+            world.peer.push(&world.topic, partition, key, payload.as_bytes())?;
         }
         next = due;
         written.store(next, Ordering::Relaxed);
@@ -165,243 +184,18 @@ fn place(number: u64, partitions: i32) -> (i32, u64) {
     (i32::try_from(number % partitions).unwrap_or(0), number / partitions)
 }
 
-/// Carries the schedule out.
-struct Breaker<'a> {
-    world: &'a World,
-    pid_files: &'a [PathBuf],
-    /// How long the load lasts.
-    over: Duration,
-    /// What is still to begin, last first.
-    ahead: Vec<Fault>,
-    lasting: Vec<Lasting>,
-    counted: Vec<Counted>,
-    complaints: Vec<String>,
-    /// The version of the mapping that is in place, the newest that made an event, and up to where in the lake
-    /// that was looked for.
-    version: u64,
-    newest: u64,
-    looked: u64,
-}
-
-/// A fault that has begun.
-struct Lasting {
-    kind: Kind,
-    ends: Instant,
-    overlapped: bool,
-    /// Of AEP: to be cleared in the end.
-    spoil: Option<FaultId>,
-    /// Of a broker: its pid file, and who was killed.
-    broker: Option<(PathBuf, String)>,
-    /// Of a reload: the version that is to make events.
-    version: Option<u64>,
-}
-
-impl<'a> Breaker<'a> {
-    fn new(world: &'a World, args: &'a Args, mut faults: Vec<Fault>) -> Self {
-        faults.reverse();
-        let counts: BTreeMap<Kind, usize> = args.counts().into_iter().collect();
-        let counted = |kind: Kind| Counted {
-            kind: kind.as_str(),
-            asked: counts.get(&kind).copied().unwrap_or(0),
-            took_effect: 0,
-            overlapped: 0,
-        };
-        Self {
-            world,
-            pid_files: &args.broker_pid_file,
-            over: Duration::from_secs(args.seconds),
-            ahead: faults,
-            lasting: Vec::new(),
-            counted: Kind::ALL.map(counted).to_vec(),
-            complaints: Vec::new(),
-            version: 0,
-            newest: 0,
-            looked: 0,
-        }
-    }
-
-    /// Until every fault has begun and ended.
-    fn run(&mut self, fleet: &mut Fleet, mut tell: impl FnMut()) -> anyhow::Result<()> {
-        let began = Instant::now();
-        let mut told = began;
-        while !self.ahead.is_empty() || !self.lasting.is_empty() {
-            let now = Instant::now();
-            fleet.look(now)?;
-            while let Some(fault) = self.ahead.pop_if(|next| began + next.at <= now) {
-                if !self.begin(fleet, fault, now)? {
-                    self.put_off(fault, now - began);
-                    break;
-                }
-            }
-            self.end_those_due(fleet, now)?;
-            if now.duration_since(told) > Duration::from_secs(1) {
-                told = now;
-                tell();
-            }
-            if now.duration_since(began) > self.over + OVERDUE {
-                break;
-            }
-            std::thread::park_timeout(TICK);
-        }
-        for counted in &self.counted {
-            if counted.took_effect < counted.asked {
-                self.complaints.push(format!(
-                    "of {} times {}, {} took effect",
-                    counted.asked, counted.kind, counted.took_effect
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// There is nobody to hit at the moment.
-    fn put_off(&mut self, fault: Fault, now: Duration) {
-        let later = if fault.kind == Kind::Rollback { LATER } else { TICK };
-        self.ahead.push(Fault { at: now + later, ..fault });
-        self.ahead.sort_by_key(|other| std::cmp::Reverse(other.at));
-    }
-
-    /// Begins a fault; false where there is nobody to hit.
-    fn begin(&mut self, fleet: &mut Fleet, fault: Fault, now: Instant) -> anyhow::Result<bool> {
-        let ends = now + fault.lasts;
-        let spoil = |what| Some(self.world.emulator.control().fault(Spoil::new(what)));
-        let status = |status, retry_after: Option<&str>| {
-            let retry_after = retry_after.map(str::to_owned);
-            spoil(Spoiling::Status { status, retry_after, body: Body::default() })
-        };
-        let mut lasting = Lasting {
-            kind: fault.kind,
-            ends,
-            overlapped: false,
-            spoil: None,
-            broker: None,
-            version: None,
-        };
-        match fault.kind {
-            Kind::Kill if !fleet.kill(fault.whom, ends)? => return Ok(false),
-            Kind::Stop if !fleet.stop(fault.whom, ends)? => return Ok(false),
-            Kind::Rollback if !fleet.roll_back(fault.whom)? => return Ok(false),
-            Kind::Kill | Kind::Stop | Kind::Rollback => self.took_effect(fault.kind),
-            Kind::Join => {
-                fleet.join()?;
-                self.took_effect(fault.kind);
-            }
-            Kind::Outage => lasting.spoil = status(503, None),
-            Kind::Throttle => lasting.spoil = status(429, Some("1")),
-            Kind::Reset => lasting.spoil = spoil(Spoiling::ResetAfter),
-            Kind::Slow => lasting.spoil = spoil(Spoiling::Latency { ms: 300 }),
-            Kind::Revoke => {
-                if self.world.emulator.control().revoke_tokens() == 0 {
-                    return Ok(false);
-                }
-                self.took_effect(fault.kind);
-            }
-            Kind::Broker => {
-                // One at a time: two of three would take the cluster away.
-                if self.lasting.iter().any(|other| other.kind == Kind::Broker) {
-                    return Ok(false);
-                }
-                let Some(file) = self.pid_files.get(fault.whom % self.pid_files.len().max(1))
-                else {
-                    return Ok(true);
-                };
-                lasting.broker = Some((file.clone(), kill_broker(file)?));
-                self.took_effect(fault.kind);
-            }
-            Kind::Reload => {
-                lasting.version = Some(self.map_anew(fleet)?);
-            }
-        }
-        for other in &mut self.lasting {
-            if other.kind != fault.kind {
-                (other.overlapped, lasting.overlapped) = (true, true);
-            }
-        }
-        self.lasting.push(lasting);
-        Ok(true)
-    }
-
-    /// Writes the next version of the mapping, and has all processes read it.
-    fn map_anew(&mut self, fleet: &mut Fleet) -> anyhow::Result<u64> {
-        self.world.map(self.version + 1)?;
-        self.version += 1;
-        // Whom this does not reach reads the file when it starts.
-        fleet.hang_up()?;
-        Ok(self.version)
-    }
-
-    fn end_those_due(&mut self, fleet: &mut Fleet, now: Instant) -> anyhow::Result<()> {
-        let mut ended = Vec::new();
-        if self.lasting.iter().any(|lasting| lasting.version.is_some()) {
-            let seen = self.world.newest(&mut self.looked);
-            self.newest = self.newest.max(seen.unwrap_or(0));
-        }
-        let newest = self.newest;
-        let control = self.world.emulator.control();
-        self.lasting.retain_mut(|lasting| {
-            let due = match (&lasting.spoil, &lasting.broker) {
-                // It counts when a request has met it, so it waits for one.
-                (Some(spoil), _) => lasting.ends <= now && control.took_effect(*spoil) > 0,
-                (_, Some((file, killed))) => {
-                    lasting.ends <= now
-                        && std::fs::read_to_string(file).is_ok_and(|pid| pid != *killed)
-                }
-                // Likewise when an event has met it, or a later one.
-                (None, None) => {
-                    lasting.ends <= now && lasting.version.is_none_or(|version| version <= newest)
-                }
-            };
-            if due {
-                ended.push((lasting.kind, lasting.spoil, lasting.overlapped));
-            }
-            !due
-        });
-        for (kind, spoil, overlapped) in ended {
-            if let Some(spoil) = spoil {
-                control.clear(spoil);
-                self.took_effect(kind);
-            }
-            if kind == Kind::Join {
-                fleet.leave()?;
-            }
-            if kind == Kind::Reload {
-                self.took_effect(kind);
-            }
-            if overlapped && let Some(counted) = self.counted_of(kind) {
-                counted.overlapped += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn took_effect(&mut self, kind: Kind) {
-        if let Some(counted) = self.counted_of(kind) {
-            counted.took_effect += 1;
-        }
-    }
-
-    fn counted_of(&mut self, kind: Kind) -> Option<&mut Counted> {
-        self.counted.iter_mut().find(|counted| counted.kind == kind.as_str())
-    }
-}
-
-/// Kills the broker whose process id stands in the file; what stood there.
-fn kill_broker(file: &PathBuf) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read `{}`", file.display()))?;
-    let pid = text.trim().parse().ok().and_then(Pid::from_raw);
-    let pid = pid.with_context(|| format!("`{}` holds no process id", file.display()))?;
-    kill_process(pid, Signal::KILL).with_context(|| format!("cannot kill {text}"))?;
-    Ok(text)
-}
-
 /// Reads the receivers' books.
-fn books(world: &World, args: &Args, assigned: BTreeMap<i32, Vec<i64>>) -> anyhow::Result<Verdict> {
+fn books(
+    world: &World,
+    args: &Args,
+    assigned: BTreeMap<i32, Vec<i64>>,
+    canaries: Canaries,
+) -> anyhow::Result<Verdict> {
     let mut written: BTreeMap<i32, u64> = (0..args.partitions).map(|p| (p, 0)).collect();
     for number in 0..args.records {
         *written.entry(place(number, args.partitions).0).or_default() += 1;
     }
-    let mut ledger = Ledger::new(&written, assigned);
+    let mut ledger = Ledger::new(&written, assigned, canaries);
     let query = LakeQuery { limit: usize::MAX, ..LakeQuery::default() };
     for entry in world.emulator.control().lake(&query) {
         match entry.entity_id.as_deref().and_then(read_id) {
@@ -415,7 +209,8 @@ fn books(world: &World, args: &Args, assigned: BTreeMap<i32, Vec<i64>>) -> anyho
     for letter in world.peer.read(&world.dead)? {
         match stamp_of(&letter) {
             Some((partition, sequence)) => {
-                ledger.dead_lettered(partition, sequence, letter.timestamp_ms.unwrap_or(0));
+                let at = letter.timestamp_ms.unwrap_or(0);
+                ledger.dead_lettered(partition, sequence, at, generation_of(&letter));
             }
             None => ledger.strange("a dead letter without a stamp"),
         }
@@ -427,4 +222,11 @@ fn books(world: &World, args: &Args, assigned: BTreeMap<i32, Vec<i64>>) -> anyho
 fn stamp_of(letter: &Record) -> Option<(i32, u64)> {
     let text = std::str::from_utf8(letter.payload.as_ref()?).ok()?;
     read_stamp(text.split('"').nth(3)?)
+}
+
+/// The generation that a dead letter names.
+fn generation_of(letter: &Record) -> &str {
+    let header = letter.headers.iter().rfind(|header| header.key == "xylem.generation");
+    let name = header.and_then(|header| header.value.as_deref()).unwrap_or_default();
+    std::str::from_utf8(name).unwrap_or_default()
 }

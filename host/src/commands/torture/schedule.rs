@@ -27,11 +27,13 @@ pub(super) enum Kind {
     Reload,
     /// A process goes back to the generation that it ran before.
     Rollback,
+    /// A process gives a share of the records to a candidate with another mapping.
+    Canary,
 }
 
 impl Kind {
     /// All kinds, in the order of the report.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Kill,
         Self::Stop,
         Self::Join,
@@ -43,6 +45,7 @@ impl Kind {
         Self::Broker,
         Self::Reload,
         Self::Rollback,
+        Self::Canary,
     ];
 
     /// The kind's name in the report.
@@ -59,12 +62,15 @@ impl Kind {
             Self::Broker => "broker kill",
             Self::Reload => "reload",
             Self::Rollback => "rollback",
+            Self::Canary => "canary",
         }
     }
 
     /// By when one has to begin, of a hundred parts of the time: what shows in events needs records behind it.
     fn latest(self) -> u64 {
         match self {
+            // A rule needs some seconds of them.
+            Self::Canary => 70,
             Self::Reload => 80,
             Self::Rollback => 90,
             _ => 100,
@@ -78,7 +84,7 @@ impl Kind {
             Self::Join => (3_000, 6_000),
             Self::Outage => (500, 4_000),
             Self::Throttle | Self::Reset => (500, 2_000),
-            Self::Slow | Self::Reload => (500, 3_000),
+            Self::Slow | Self::Reload | Self::Canary => (500, 3_000),
             Self::Revoke | Self::Rollback => (100, 100),
             Self::Broker => (1_000, 5_000),
         }

@@ -1,5 +1,6 @@
 //! What a run stands on: topics, a local AEP, a folder with the configuration.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -116,13 +117,26 @@ admin: {{listen: '127.0.0.1:0'}}
             .with_context(|| format!("cannot write `{}`", place.display()))
     }
 
-    /// The newest version of the mapping among the events after a place in the lake, which moves to its end.
-    pub(super) fn newest(&self, after: &mut u64) -> Option<u64> {
+    /// Lays a configuration with a version of the mapping beside the one that runs; its name.
+    pub(super) fn candidate(&self, version: u64) -> anyhow::Result<String> {
+        let (name, table) =
+            (format!("candidate-{version}.yaml"), format!("mapping-{version}.yaml"));
+        let own = self.folder.join("xylem.yaml");
+        let text = std::fs::read_to_string(&own)
+            .with_context(|| format!("cannot read `{}`", own.display()))?;
+        let text = text.replace("mapping: mapping.yaml", &format!("mapping: {table}"));
+        write(&self.folder, &table, &mapping(version))?;
+        write(&self.folder, &name, &text)?;
+        Ok(name)
+    }
+
+    /// The versions of the mapping among the events after a place in the lake, which moves to its end.
+    pub(super) fn versions(&self, after: &mut u64) -> BTreeSet<u64> {
         let query = LakeQuery { after: *after, limit: usize::MAX, ..LakeQuery::default() };
         let entries = self.emulator.control().lake(&query);
         *after = entries.last().map_or(*after, |entry| entry.seq);
         let version = |entry: &LakeEntry| Some(read_id(entry.entity_id.as_deref()?)?.2);
-        entries.iter().filter_map(version).max()
+        entries.iter().filter_map(version).collect()
     }
 
     /// How many records are not settled, by the committed offsets.

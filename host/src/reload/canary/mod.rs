@@ -52,7 +52,7 @@ pub struct Pair {
     /// Hashes below this belong to the candidate.
     below: u64,
     /// What the hash begins with.
-    salt: [u8; 32],
+    salt: Salt,
     rule: Rule,
     is_over: AtomicBool,
     /// Why it is over before the rule was asked.
@@ -79,7 +79,7 @@ impl Pair {
             counts,
             below: part(settings.share),
             rule: settings.rule,
-            salt: *blake3::hash(salt.as_bytes()).as_bytes(),
+            salt: Salt::of(salt),
             is_over: AtomicBool::new(false),
             broken: Mutex::default(),
         })
@@ -97,16 +97,8 @@ impl Pair {
 
     /// Whether a record is the candidate's: its key decides, or its position where it has none.
     pub fn takes(&self, partition: &PartitionId, record: &Record) -> bool {
-        let mut hasher = blake3::Hasher::new_keyed(&self.salt);
-        match &record.key {
-            Some(key) => hasher.update(key),
-            None => hasher
-                .update(&partition.partition.to_le_bytes())
-                .update(&record.offset.to_le_bytes()),
-        };
-        let mut first = [0; 8];
-        hasher.finalize_xof().fill(&mut first);
-        u64::from_le_bytes(first) < self.below
+        let key = record.key.as_deref();
+        self.salt.hash(key, partition.partition, record.offset) < self.below
     }
 
     /// The side that a record belongs to.
@@ -149,13 +141,36 @@ impl Pair {
     }
 }
 
+/// By what records are divided: the same in every process of the group.
+#[derive(Clone, Copy, Debug)]
+pub struct Salt([u8; 32]);
+
+impl Salt {
+    /// That of a candidate, by the name of its generation.
+    pub fn of(candidate: &str) -> Self {
+        Self(*blake3::hash(candidate.as_bytes()).as_bytes())
+    }
+
+    /// A number for a record's key, or for its position where it has none.
+    pub fn hash(&self, key: Option<&[u8]>, partition: i32, offset: i64) -> u64 {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        match key {
+            Some(key) => hasher.update(key),
+            None => hasher.update(&partition.to_le_bytes()).update(&offset.to_le_bytes()),
+        };
+        let mut first = [0; 8];
+        hasher.finalize_xof().fill(&mut first);
+        u64::from_le_bytes(first)
+    }
+}
+
 /// This share of all numbers.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a share is from 0 to 1, and `as` stays within the numbers"
 )]
-fn part(share: f64) -> u64 {
+pub fn part(share: f64) -> u64 {
     (share.clamp(0.0, 1.0) * u64::MAX as f64) as u64
 }
 
