@@ -247,12 +247,18 @@ impl Assigned {
     /// Notes a settlement of a pipeline; a reason to halt it, where this is one bad record too many.
     fn storm(
         &self,
+        partitions: &HashMap<PartitionId, Held>,
         pipeline: &Arc<str>,
         how: Settlement,
         blamed: Option<Arc<str>>,
     ) -> Option<String> {
+        let undecided = || {
+            let its = partitions.values().filter(|held| held.lane.pipeline == *pipeline);
+            its.map(|held| held.lane.partition.undecided()).sum()
+        };
+        let is_dead = how == Settlement::DeadLettered;
         let mut storms = self.storms.lock().unwrap_or_else(PoisonError::into_inner);
-        match storms.get_mut(pipeline)?.note(how == Settlement::DeadLettered, blamed)? {
+        match storms.get_mut(pipeline)?.note(is_dead, blamed, undecided)? {
             Excess::DeadLetters(reason) => Some(reason),
             Excess::Plugin(plugin, reason) => {
                 let labels = PluginLabels { pipeline: Arc::clone(pipeline), plugin };
@@ -310,10 +316,11 @@ impl Assigned {
             };
             held.tracker.settle(offset);
             held.counters.settled(how);
-            if held.halted.is_none()
-                && !excused
-                && let Some(reason) = self.storm(&held.lane.pipeline, how, blamed)
-            {
+            if held.halted.is_some() || excused {
+                continue;
+            }
+            let pipeline = Arc::clone(&held.lane.pipeline);
+            if let Some(reason) = self.storm(&partitions, &pipeline, how, blamed) {
                 self.halt(&mut partitions, &partition.id, &reason, true);
             }
         }

@@ -13,7 +13,7 @@ mod owed;
 mod tracker;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub struct Partition {
     begun: AtomicUsize,
     /// Set when the partition is taken away or the process stops: no further record is begun.
     closed: AtomicBool,
+    /// Records without a verdict.
+    undecided: AtomicU64,
     /// Set when the partition is taken away: what its records became is not sent from here.
     over: AtomicBool,
     budget: Arc<Budget>,
@@ -73,7 +75,8 @@ impl Partition {
     ) -> Self {
         let (weight, begun) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (closed, over) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { id, term, weight, begun, closed, over, budget, settlements }
+        let undecided = AtomicU64::new(0);
+        Self { id, term, weight, begun, undecided, closed, over, budget, settlements }
     }
 
     /// Bytes in flight.
@@ -84,6 +87,11 @@ impl Partition {
     /// Bytes of records that were begun, and of the events that they became.
     pub fn begun(&self) -> usize {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Records that became events, as long as AEP has not answered for all of them.
+    pub fn undecided(&self) -> u64 {
+        self.undecided.load(Ordering::Relaxed)
     }
 
     /// Whether no further record may be begun.

@@ -1,8 +1,9 @@
 //! One record's events on their way: the record is closed with the last verdict.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Debt, Settlement};
+use super::{Debt, Partition, Settlement};
 use crate::dead_letter::{DeadLetters, Origin};
 use crate::fault::Fault;
 
@@ -15,10 +16,26 @@ pub struct Owed {
 
 struct State {
     /// Taken with the last verdict.
-    debt: Option<Debt>,
+    debt: Option<(Debt, Undecided)>,
     open: usize,
     accepted: Vec<usize>,
     refused: Option<Fault>,
+}
+
+/// A record whose verdicts are awaited, as long as it is there.
+struct Undecided(Arc<Partition>);
+
+impl Undecided {
+    fn new(partition: &Arc<Partition>) -> Self {
+        partition.undecided.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(partition))
+    }
+}
+
+impl Drop for Undecided {
+    fn drop(&mut self) {
+        self.0.undecided.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Owed {
@@ -29,7 +46,9 @@ impl Owed {
         origin: &Arc<Origin>,
         dead_letters: &Arc<DeadLetters>,
     ) -> Arc<Self> {
-        let state = State { debt: Some(debt), open: events, accepted: Vec::new(), refused: None };
+        let undecided = Undecided::new(debt.partition());
+        let debt = Some((debt, undecided));
+        let state = State { debt, open: events, accepted: Vec::new(), refused: None };
         Arc::new(Self {
             state: Mutex::new(state),
             origin: Arc::clone(origin),
@@ -53,13 +72,13 @@ impl Owed {
         let mut accepted = std::mem::take(&mut state.accepted);
         drop(state);
         match (debt, refused) {
-            (Some(debt), None) => {
+            (Some((debt, _)), None) => {
                 if let Some(counts) = &self.origin.counts {
                     counts.delivered();
                 }
                 debt.settle(Settlement::Delivered);
             }
-            (Some(debt), Some(fault)) => {
+            (Some((debt, _)), Some(fault)) => {
                 accepted.sort_unstable();
                 self.dead_letters.send(debt, &fault, &self.origin, &accepted);
             }
@@ -88,6 +107,7 @@ mod tests {
             owed.answer(index, Ok(()));
             assert_eq!(assignment.settled(), []);
         }
+        assert_eq!(assignment.partition.undecided(), 1);
         owed.answer(1, Ok(()));
         assert_eq!(assignment.settled(), [(7, Settlement::Delivered)]);
         assert_eq!(dead_letters.waiting(), 0);
