@@ -76,7 +76,7 @@ impl Partition {
         let (weight, begun) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let (closed, over) = (AtomicBool::new(false), AtomicBool::new(false));
         let undecided = AtomicU64::new(0);
-        Self { id, term, weight, begun, undecided, closed, over, budget, settlements }
+        Self { id, term, weight, begun, closed, undecided, over, budget, settlements }
     }
 
     /// Bytes in flight.
