@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use xylem::config::{Environment, Fingerprint, Loaded};
-use xylem::generation::{Generation, Step};
+use xylem::generation::Step;
 use xylem::plugin::{Cache, Compile, Engine, Loader};
 use xylem::record::{PartitionId, Record};
 use xylem::reload::beside::Beside;
@@ -25,7 +25,7 @@ const LIMIT: std::time::Duration = std::time::Duration::from_mins(2);
 
 /// The generations that were put in, after the one that it began with.
 #[derive(Default)]
-struct Path(Mutex<Vec<Arc<Generation>>>);
+struct Path(Mutex<Vec<Candidate>>);
 
 impl Live for Path {
     fn refuses(&self, next: &Loaded) -> Vec<String> {
@@ -34,7 +34,7 @@ impl Live for Path {
     }
 
     fn swap(&self, next: &Candidate) -> Result<Vec<String>, String> {
-        self.0.lock().unwrap().push(Arc::clone(&next.generation));
+        self.0.lock().unwrap().push(next.clone());
         Ok(Vec::new())
     }
 }
@@ -73,7 +73,7 @@ impl World {
         let decision = Decision::new(Outcome::Swapped, "started");
         let report = began.report(Cause::Start, decision, passage.steps, [None, None]);
         let (path, tried) = (Arc::<Path>::default(), Arc::<Mutex<Vec<Fingerprint>>>::default());
-        path.0.lock().unwrap().push(Arc::clone(&running.generation));
+        path.0.lock().unwrap().push(running.clone());
         let (metrics, told) = (Metrics::default(), Arc::clone(&tried));
         let beside = Arc::<Beside>::default();
         let reloader = Reloader::start(Parts {
@@ -105,10 +105,15 @@ impl World {
         self.path.0.lock().unwrap().len() - 1
     }
 
+    /// What was put in last.
+    fn last(&self) -> Candidate {
+        self.path.0.lock().unwrap().last().unwrap().clone()
+    }
+
     /// Whether keys of what runs are divided.
     fn is_divided(&self) -> bool {
-        let generation = Arc::clone(self.path.0.lock().unwrap().last().unwrap());
-        self.beside.canary(&generation.pipelines["orders"]).is_some()
+        let pipeline = Arc::clone(&self.last().generation.pipelines["orders"]);
+        self.beside.canary(&pipeline).is_some()
     }
 
     /// Promotes a canary with these settings, whose configuration is another file.
@@ -456,5 +461,45 @@ fn invariant_6_a_sample_more_is_run() {
         let report = world.reload();
         assert_eq!(report.outcome, Outcome::Refused, "{report}");
         assert_eq!(step(&report, Step::Samples).0, Passed::No);
+    });
+}
+
+fn with_another_secret(settings: &str) -> String {
+    configuration("g", settings).replace("client_secret: b", "client_secret: c")
+}
+
+#[test]
+fn a_rotated_secret_is_no_step_to_go_back_and_stays() {
+    within(LIMIT, || {
+        let world = World::new();
+        world.set("{on: 1}");
+        let swapped = world.reload();
+        write(&world.folder, "xylem.yaml", &with_another_secret("{on: 1}"));
+        let rotated = world.ask(Ask::Reload, Cause::Files);
+        assert_eq!((rotated.outcome, &rotated.running), (Outcome::Swapped, &swapped.running));
+        let secret = world.last().loaded.config.aep.auth.clone();
+        let back = world.ask(Ask::Rollback, Cause::Asked);
+        assert_eq!((back.outcome, &back.running), (Outcome::Swapped, &swapped.before), "{back}");
+        assert_eq!(world.last().loaded.config.aep.auth, secret);
+        assert!(back.reason.contains("the files still hold the other"), "{back}");
+        let forward = world.ask(Ask::Rollback, Cause::Asked);
+        assert_eq!(forward.running, swapped.running);
+        assert!(forward.reason.contains("which is what the files hold"), "{forward}");
+    });
+}
+
+#[test]
+fn what_a_canary_replaced_does_not_return_with_another_change() {
+    within(LIMIT, || {
+        let world = World::new();
+        let promoted = world.promote_elsewhere("{on: 1}");
+        write(&world.folder, "xylem.yaml", &with_another_secret("{}"));
+        let report = world.ask(Ask::Reload, Cause::Files);
+        assert_eq!((report.outcome, &report.running), (Outcome::Refused, &promoted.running));
+        assert!(report.reason.contains("is again what was replaced by a canary"), "{report}");
+        // Put in its place, it is what runs.
+        world.set("{on: 1}");
+        assert_eq!(world.ask(Ask::Reload, Cause::Files).outcome, Outcome::Unchanged);
+        assert_eq!(world.metrics.files_not_running.get(), 0);
     });
 }

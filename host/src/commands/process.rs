@@ -113,7 +113,8 @@ pub(super) fn exit(status: u16, outcome: Option<&str>) -> Exit {
     match (status, outcome) {
         (_, Some("restart-needed")) => Exit::Configuration,
         (200 | 202, _) => Exit::Done,
-        (409, _) => Exit::No,
+        // There was no shadow, no canary yet.
+        (404 | 409, _) => Exit::No,
         _ => Exit::Unreachable,
     }
 }
@@ -132,6 +133,7 @@ mod tests {
         assert_eq!(exit(409, outcome(Outcome::Refused)), Exit::No);
         assert_eq!(exit(409, outcome(Outcome::RestartNeeded)), Exit::Configuration);
         assert_eq!(exit(503, None), Exit::Unreachable);
+        assert_eq!(exit(404, None), Exit::No);
         assert_eq!(exit(403, None), Exit::Unreachable);
     }
 }

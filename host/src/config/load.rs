@@ -40,7 +40,7 @@ pub struct Loaded {
     pub inputs: Inputs,
     /// The content of `aep.ca_file`, which is needed again at each swap back to this configuration.
     roots: Option<Arc<[u8]>>,
-    source: Source,
+    source: Arc<Source>,
 }
 
 impl Loaded {
@@ -51,13 +51,30 @@ impl Loaded {
             warnings: Vec::new(),
             inputs: Inputs::default(),
             roots: None,
-            source: Source::unreadable(PathBuf::from("(assembled)"), String::new()),
+            source: Arc::new(Source::unreadable(PathBuf::from("(assembled)"), String::new())),
         }
     }
 
     /// A path of the configuration, from its folder.
     pub fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
         self.inputs.resolve(path)
+    }
+
+    /// The same with the other's secrets: what proves who we are does not go back with a configuration.
+    #[must_use]
+    pub(crate) fn with_secrets_of(&self, other: &Self) -> Self {
+        let mut config = self.config.clone();
+        config.aep.auth.clone_from(&other.config.aep.auth);
+        config.aep.proxy.clone_from(&other.config.aep.proxy);
+        config.aep.ca_file.clone_from(&other.config.aep.ca_file);
+        config.admin.token.clone_from(&other.config.admin.token);
+        Self {
+            config,
+            warnings: self.warnings.clone(),
+            inputs: self.inputs.clone(),
+            roots: other.roots.clone(),
+            source: Arc::clone(&self.source),
+        }
     }
 
     /// The content of `aep.ca_file`, as it was when the configuration was read.
@@ -161,5 +178,11 @@ pub fn load_text(
     }
     let ca_file = config.aep.ca_file.as_ref();
     let roots = ca_file.and_then(|path| inputs.read_at(path, MAX_CERTIFICATES).ok());
-    Ok(Loaded { config, warnings: problems, inputs: inputs.clone(), roots, source })
+    Ok(Loaded {
+        config,
+        warnings: problems,
+        inputs: inputs.clone(),
+        roots,
+        source: Arc::new(source),
+    })
 }

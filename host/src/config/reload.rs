@@ -16,7 +16,7 @@ pub struct Reload {
     #[schemars(range(min = 1, max = 86_400))]
     pub poll_seconds: u32,
     /// How many of its last records each pipeline keeps in memory, to hold a candidate against what runs. 0
-    /// keeps none, and the steps `records` and `budget` of a reload are skipped. Together they take 4 MiB at most;
+    /// keeps none: the step `records` of a reload is skipped, and `budget` measures with the samples. Together they take 4 MiB at most;
     /// they are never written to a disk.
     #[schemars(range(max = 10_000))]
     pub recent_records: usize,

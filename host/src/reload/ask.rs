@@ -57,7 +57,9 @@ fn share(asked: Option<f64>, default: f64) -> Result<f64, String> {
     match asked {
         None => Ok(default),
         Some(share) if share > 0.0 && share <= 1.0 => Ok(share),
-        Some(share) => Err(format!("`share` is {share}; it has to be above 0 and at most 1")),
+        Some(share) => {
+            Err(format!("`share` is {share}; it has to be above 0 and at most 1, such as 0.05"))
+        }
     }
 }
 

@@ -57,6 +57,18 @@ impl Candidate {
         ours == theirs && ours.ca_file.as_deref().is_none_or(same_file)
     }
 
+    /// The same with the other's secrets.
+    pub(super) fn with_secrets_of(&self, other: &Self) -> Self {
+        let loaded = Arc::new(self.loaded.with_secrets_of(&other.loaded));
+        Self { loaded, ..self.clone() }
+    }
+
+    /// Whether the other one differs from it in secrets alone.
+    pub(super) fn is_rotated_to(&self, other: &Self) -> bool {
+        let rotated = self.loaded.with_secrets_of(&other.loaded);
+        self.generation.name == other.generation.name && rotated.config == other.loaded.config
+    }
+
     /// Something that it has in common with what was left, and not with what runs; in words.
     pub(super) fn brings_back(&self, left: &Self, running: &Self) -> Option<String> {
         for (name, pipeline) in &self.generation.pipelines {

@@ -264,6 +264,9 @@ impl Thread {
         let running = report.running.as_deref();
         if report.is_done() {
             tracing::info!(outcome, reason, running, "reload");
+            for effect in &report.effects {
+                tracing::info!("{effect}");
+            }
         } else {
             tracing::warn!(outcome, reason, running, "reload");
             for problem in report.problems() {
@@ -307,29 +310,35 @@ impl Thread {
                 Some(what) => Decision::new(
                     Outcome::Refused,
                     format!(
-                        "{what} is again what was rolled back: mend the files, or take it all the same by `xylem reload`"
+                        "{what} is again what was {}; change the files, or take it all the same by `xylem reload`",
+                        if self.is_back { "rolled back" } else { "replaced by a canary" }
                     ),
                 ),
-                None => self.swap(candidate, "all steps are passed"),
+                None => self.swap(candidate, &in_words(&passage.steps)),
             },
         };
         (decision, passage.steps)
     }
 
-    /// What of a candidate was rolled back, where what runs is what was returned to.
+    /// What of a candidate was rolled back, where what runs is what was returned to; or was replaced by a canary that
+    /// came from elsewhere.
     fn brings_back(&self, candidate: &Candidate) -> Option<String> {
-        let left = self.previous.as_ref().filter(|_| self.is_back)?;
+        let holds = self.is_back || self.running.elsewhere.is_some();
+        let left = self.previous.as_ref().filter(|_| holds)?;
         candidate.brings_back(left, &self.running)
     }
 
     fn roll_back(&mut self) -> Decision {
         match self.previous.clone() {
             Some(previous) => {
-                let decision = self.swap(
-                    previous,
-                    "back to the generation before; the files still hold the other, and a restart reads them",
-                );
-                self.is_back |= decision.outcome == Outcome::Swapped;
+                let differs = self.tried != previous.fingerprint();
+                let reason = if differs {
+                    "back to the generation before; the files still hold the other, and a restart reads them"
+                } else {
+                    "back to the generation before, which is what the files hold"
+                };
+                let decision = self.swap(previous.with_secrets_of(&self.running), reason);
+                self.is_back |= differs && decision.outcome == Outcome::Swapped;
                 decision
             }
             None => Decision::new(Outcome::Refused, "there is no generation before this one"),
@@ -343,10 +352,15 @@ impl Thread {
             Err(words) => return Decision::new(Outcome::Refused, words),
         };
         self.end_trials();
-        self.is_back = false;
+        self.is_back &= self.running.is_rotated_to(&candidate);
         let name = Arc::clone(&candidate.generation.name);
-        self.previous = Some(std::mem::replace(&mut self.running, candidate));
-        *self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        // What only rotates a secret is no step to go back.
+        let is_step = !self.running.is_rotated_to(&candidate);
+        let replaced = std::mem::replace(&mut self.running, candidate);
+        if is_step {
+            self.previous = Some(replaced);
+            *self.seen.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        }
         Decision {
             outcome: Outcome::Swapped,
             reason: reason.to_owned(),
@@ -360,4 +374,14 @@ impl Thread {
         self.tried = tried.clone();
         (self.tell)(tried);
     }
+}
+
+/// That no step refused a candidate, and which had nothing to say of it.
+fn in_words(steps: &[StepReport]) -> String {
+    let skipped = steps.iter().filter(|step| step.passed == Passed::Skipped);
+    let skipped: Vec<&str> = skipped.map(|step| step.step.as_str()).collect();
+    if skipped.is_empty() {
+        return "all steps are passed".to_owned();
+    }
+    format!("no step refuses it, and skipped are {}", skipped.join(", "))
 }

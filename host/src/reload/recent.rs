@@ -201,6 +201,8 @@ fn refused(
         format!(", most of them for {}, the first at {}", refusal.why(), refusal.first)
     });
     let (seen, percent) = (comparison.records, allowed.max_newly_rejected_percent);
+    // Once there are too many, the others are not tried.
+    let seen = if seen < given { format!("the first {seen} of {given}") } else { seen.to_string() };
     Some(format!(
         "pipeline `{pipeline}`: of {seen} recent records, {bad} would become dead letters that are none now{reason}; \
          `reload.max_newly_rejected_percent` allows {percent} %: mend the plugin or the mapping, or raise it where \

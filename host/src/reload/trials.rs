@@ -167,13 +167,17 @@ impl Thread {
             self.end_canary(&canary, &words);
             return decision;
         }
-        canary.promoted(why);
-        if let Some(file) = elsewhere {
-            decision.effects.push(format!(
-                "what runs comes from `{}`: a restart and the next reload read the file that xylem was started with",
-                file.display()
-            ));
-        }
+        let Some(file) = elsewhere else {
+            canary.promoted(why);
+            return decision;
+        };
+        let words = format!(
+            "what runs comes from `{}`: a restart and the next reload read the file that xylem was started with, so \
+             put it there",
+            file.display()
+        );
+        canary.promoted(&format!("{why}; {words}"));
+        decision.effects.push(words);
         decision
     }
 
@@ -185,7 +189,7 @@ impl Thread {
 
     /// Ends what runs beside a generation that has gone.
     pub(super) fn end_trials(&mut self) {
-        let why = "another generation took the place of the one that ran";
+        let why = "another generation took the place of the one that ran, which says nothing of the candidate";
         let shadow = self.seen.shadow().clone();
         if let Some(shadow) = shadow.filter(|shadow| shadow.is_running()) {
             shadow.stop_because(why);

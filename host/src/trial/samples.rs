@@ -101,7 +101,9 @@ impl Samples<'_> {
                 Ok(None) => tried.good += 1,
                 Ok(Some(differs)) => {
                     let command = command(config, &self.pipeline.name, &input);
-                    let hint = format!("`{command}` shows the whole of it");
+                    let hint = format!(
+                        "`{command}` shows the whole of it; where the change is meant, change the expectation"
+                    );
                     tried.problems.push(Problem::in_file(input, differs).hint(hint));
                 }
                 Err(problem) => tried.problems.push(*problem),

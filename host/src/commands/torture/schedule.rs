@@ -70,7 +70,7 @@ impl Kind {
     fn latest(self) -> u64 {
         match self {
             // A rule needs some seconds of them.
-            Self::Canary => 70,
+            Self::Canary => 40,
             Self::Reload => 80,
             Self::Rollback => 90,
             _ => 100,
