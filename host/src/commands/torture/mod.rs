@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long)]
     rollbacks: Option<usize>,
     /// Times that a process gives half of the records to a candidate with another mapping, until a rule promotes it
-    /// or rolls it back, or a reload ends it; by default as often as one is told to go back.
+    /// or rolls it back, or a reload or its end ends it; by default as often as one is told to go back. One of them has to be seen.
     #[arg(long)]
     canaries: Option<usize>,
     /// Times that a broker is killed; needs `--broker-pid-file`.

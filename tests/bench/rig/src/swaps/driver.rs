@@ -16,8 +16,8 @@ use super::receiver::Receiver;
 
 const ORGANISATION: &str = "ABCD1234@AdobeOrg";
 
-/// Stands in the configuration for the plugin's settings.
-const SETTINGS: &str = "SETTINGS";
+/// The plugin's settings in the configuration; bad candidates have others.
+const SETTINGS: &str = "settings: {}";
 
 /// How long a swap may take before the run is given up.
 const SWAP: Duration = Duration::from_mins(1);
@@ -30,7 +30,7 @@ pub(super) struct Driver {
     group: String,
     xylem: PathBuf,
     plugin: PathBuf,
-    /// The configuration, but for the plugin's settings.
+    /// The configuration that it began with.
     text: String,
     version: u64,
     process: Option<Xylem>,
@@ -56,7 +56,7 @@ destinations:
 pipelines:
   stamped:
     topics: [{topic}]
-    chain: [{{plugin: stamp, settings: {SETTINGS}}}]
+    chain: [{{plugin: stamp, {SETTINGS}}}]
     destinations: [stamped]
     dead_letter: {{topic: {dead}}}
 ",
@@ -66,7 +66,7 @@ pipelines:
             inlet = receiver.address(),
             schema = repository().join("tests/guests/stamp/schema.json").display(),
         );
-        let setup = Setup::new(&text.replace(SETTINGS, "{}"));
+        let setup = Setup::new(&text);
         let mut driver = Self {
             kafka: kafka.clone(),
             topic,
@@ -74,7 +74,8 @@ pipelines:
             group,
             xylem: args.xylem.clone(),
             plugin: setup.folder().join("stamp.wasm"),
-            text,
+            // With what the harness adds.
+            text: std::fs::read_to_string(setup.folder().join("xylem.yaml")).unwrap(),
             version: 1,
             process: None,
             took: Vec::new(),
@@ -120,7 +121,8 @@ pipelines:
         let bad = &BAD[self.took.len() % BAD.len()];
         bad.lay(&self.plugin);
         let file = self.plugin.with_file_name("xylem.yaml");
-        guests::lay(&file, self.text.replace(SETTINGS, bad.settings));
+        let settings = format!("settings: {}", bad.settings);
+        guests::lay(&file, self.text.replace(SETTINGS, &settings));
         self.reload("refused").with_context(|| bad.name)
     }
 
