@@ -99,7 +99,7 @@ fn in_general(report: &Report, world: &World, folder: &Path) -> String {
         (r"\d+\.\d+ times", "N times"),
         (r"\d+\.\d+ us", "N us"),
         (r"used \d+\.\d+", "used N"),
-        (r"\d+ recent records, \d+ would", "N recent records, N would"),
+        (r"(the first \d+ of )?\d+ recent records, \d+ would", "N recent records, N would"),
     ];
     rules.iter().fold(text, |text, (pattern, general)| {
         Regex::new(pattern).unwrap().replace_all(&text, *general).into_owned()

@@ -93,7 +93,7 @@ fn all_that_is_wrong_with_samples_is_said_at_once() {
         assert_eq!(report["problems"][2]["file"], "samples/other.input.json");
         assert_eq!(
             report["problems"][2]["hint"],
-            "`xylem try -c xylem.yaml -p echo samples/other.input.json` shows the whole of it"
+            "`xylem try -c xylem.yaml -p echo samples/other.input.json` shows the whole of it; where the change is meant, change the expectation"
         );
     });
 }

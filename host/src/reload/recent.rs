@@ -335,7 +335,7 @@ mod tests {
         let refused = proved(rejects, &strict).refused.unwrap();
         assert_eq!(
             refused,
-            "pipeline `orders`: of 16 recent records, 2 would become dead letters that are none now, most of \
+            "pipeline `orders`: of the first 16 of 40 recent records, 2 would become dead letters that are none now, most of \
              them for record.rejected, the first at orders-0@3; `reload.max_newly_rejected_percent` allows 0 %: \
              mend the plugin or the mapping, or raise it where such records are to be refused"
         );
