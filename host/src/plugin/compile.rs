@@ -29,7 +29,7 @@ const MAX_TIME: Duration = Duration::from_mins(30);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The compiler's place among threads: a tenth of the weight of a worker, as the gate's thread that starts it, which could
-/// not give it a better one. With nice 19 it had 1 % of a core beside a backlog, and a JavaScript plugin took 20 minutes.
+/// not give it a better one. With nice 19 it had 1 % of a core beside a backlog: 20 minutes for a JavaScript plugin.
 const NICE: i32 = 10;
 
 /// The compiler's own memory, in bytes. With the two factors below the need comes out a little
